@@ -1,0 +1,52 @@
+# Every target makes the environment that it needs; python3 (3.11 to 3.13) and make are all that a machine must have.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test check unit conformance lock clean
+
+help:
+	@echo "make demo         a whole training on this machine, no account needed"
+	@echo "make test         every check and every test"
+	@echo "make conformance  the Storage suite, against the embedded server or SUPABASE_URL"
+	@echo "make setup        the environment alone, in .venv"
+	@echo "make lock         resolve the dependencies anew"
+
+setup: $(STAMP)
+
+$(STAMP): requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Ferry needs Python 3.11, 3.12 or 3.13; set PYTHON to one, for example: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.lock
+	@touch $@
+
+demo: setup
+	$(BIN)/python -m local demo
+
+test: check unit
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/hadolint Dockerfile
+
+unit: setup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+conformance: setup
+	$(BIN)/python -m pytest tests/conformance
+
+lock:
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet uv
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.lock
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra local --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	rm -rf $(VENV)-lock
+
+clean:
+	rm -rf $(VENV) .demo

@@ -1,0 +1,1 @@
+"""The handler: takes a RunPod job, trains, and answers truthfully."""

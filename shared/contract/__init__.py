@@ -1,0 +1,1 @@
+"""The files that handler and uploader exchange, as typed objects. Each file has one writer."""
