@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -207,10 +206,7 @@ def read_settings(environ: Mapping[str, str] | None = None, serverless_volume: P
     )
 
 
-def read_settings_or_exit() -> Settings:
-    """Return the settings, or end the process with the one line that says what is wrong (exit code 2)."""
-    try:
-        return read_settings()
-    except FerryError as error:
-        print(f"ferry: {error.sentence}", file=sys.stderr)
-        raise SystemExit(2) from None
+def read_root(environ: Mapping[str, str] | None = None, serverless_volume: Path = SERVERLESS_VOLUME) -> Path:
+    """Return the training root alone, for commands that need no Storage. Raises FerryError when it is wrong."""
+    return _root(_Reader(os.environ if environ is None else environ), serverless_volume.is_dir())
+

@@ -1,0 +1,42 @@
+"""From what the server tells of an object to a record of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shared.storage.metadata import read_metadata
+from shared.storage.records import ObjectRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from storage3.types import SearchV2Object
+
+
+def record_of_row(row: SearchV2Object) -> ObjectRecord:
+    """Return the record in a row of a listing."""
+    metadata = row.metadata or {}
+    return ObjectRecord(
+        key=row.name,
+        size=int(metadata.get("size") or 0),
+        etag=_unquoted(metadata.get("eTag")),
+        content_type=metadata.get("mimetype"),
+        modified=metadata.get("lastModified"),
+    )
+
+
+def record_of_info(raw: Mapping[str, Any]) -> ObjectRecord:
+    """Return the record in an answer to ``info``. Raises KeyError, TypeError or ValueError where it is none."""
+    return ObjectRecord(
+        key=str(raw["name"]),
+        size=int(raw["size"]),
+        etag=_unquoted(raw.get("etag")),
+        version=raw.get("version"),
+        content_type=raw.get("content_type"),
+        metadata=read_metadata(raw.get("metadata")),
+        modified=raw.get("last_modified"),
+    )
+
+
+def _unquoted(etag: str | None) -> str | None:
+    return etag.strip('"') if etag else None

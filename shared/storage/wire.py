@@ -1,0 +1,102 @@
+"""The connection to Storage: one pool for all threads, time-outs everywhere, bodies in blocks."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+
+from shared.storage.errors import StorageError, Trouble
+from shared.storage.failures import refused, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from shared.settings import StorageSettings
+    from shared.storage.body import Body
+
+_CONNECT_SECONDS = 10.0
+# Idle connections are kept a little: a new one costs several round trips, and a stale one is noticed before its use.
+_KEEP_ALIVE_SECONDS = 30.0
+
+
+class Wire:
+    """Sends requests with the project's key. ``timeout`` is the longest silence of the server, in seconds."""
+
+    def __init__(
+        self,
+        settings: StorageSettings,
+        connections: int,
+        timeout: float,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._secrets = (_checked(settings.key),)
+        self.headers = {"Authorization": f"Bearer {settings.key}", "apikey": settings.key}
+        # HTTP/2 stays off: one such connection shared by threads loses uploads, and its windows slow single ones down.
+        self.client = httpx.Client(
+            http2=False,
+            headers=self.headers,
+            limits=httpx.Limits(
+                max_connections=connections,
+                max_keepalive_connections=connections,
+                keepalive_expiry=_KEEP_ALIVE_SECONDS,
+            ),
+            timeout=httpx.Timeout(timeout, connect=min(_CONNECT_SECONDS, timeout)),
+            transport=transport,
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.client.close()
+
+    @contextmanager
+    def translated(self, what: str) -> Iterator[None]:
+        """Turn what httpx and Supabase's client raise inside into StorageError."""
+        with translated(what, self._secrets):
+            yield
+
+    def send(
+        self, method: str, url: str, what: str, headers: Mapping[str, str], body: Body | None = None
+    ) -> httpx.Response:
+        """Return the answer, read to its end. Raises StorageError unless it is one of the 2xx."""
+        length = {} if method == "HEAD" else {"Content-Length": str(body.size if body else 0)}
+        with self.translated(what):
+            content = _exactly(body, what) if body else None
+            response = self.client.request(method, url, headers={**headers, **length}, content=content)
+        if not response.is_success:
+            raise refused(response, what, self._secrets)
+        return response
+
+    @contextmanager
+    def stream(self, url: str, what: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """Hold the answer of a GET with its body yet to be read. Raises as ``send`` does."""
+        with self.translated(what):
+            response = self.client.send(self.client.build_request("GET", url, headers=dict(headers)), stream=True)
+        try:
+            if not response.is_success:
+                with self.translated(what):
+                    response.read()
+                raise refused(response, what, self._secrets)
+            yield response
+        finally:
+            response.close()
+
+
+def _exactly(body: Body, what: str) -> Iterator[bytes]:
+    """Yield the body, and stop before the server takes fewer or more bytes than were announced for a whole."""
+    left = body.size
+    for block in body.blocks():
+        left -= len(block)
+        if left < 0:
+            raise StorageError(Trouble.CHANGED, what, "the content is longer than announced")
+        yield block
+    if left:
+        raise StorageError(Trouble.CHANGED, what, "the content is shorter than announced")
+
+
+def _checked(key: str) -> str:
+    """Refuse a key that no header can hold; the errors of the libraries would show it."""
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise StorageError(Trouble.DENIED, "Opening Storage", "SUPABASE_SERVICE_KEY holds characters that no key has")
+    return key

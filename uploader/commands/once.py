@@ -1,0 +1,82 @@
+"""``once``: one pass until everything is uploaded and verified, or a list of what is not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from shared.clock import SystemClock
+from shared.contract.upload import StorageState
+from shared.log import configure
+from uploader.commands.display import display
+from uploader.commands.serving import serving
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from uploader.commands.serving import Serving
+    from uploader.daemon import Daemon
+
+# Another uploader that is just stopping frees the lock at once.
+_LOCK_SECONDS = 5.0
+
+
+def main(options: Namespace) -> int:
+    """Carry until everything is at rest; return 0 when nothing is missing."""
+    configure()
+    with serving(options, hurry=True, lock_seconds=_LOCK_SECONDS) as here:
+        with display(sys.stderr, here.daemon):
+            finished = _until_at_rest(here, options.patience)
+        missing = _missing(here.daemon)
+        _tell(here.daemon, missing, finished=finished)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0 if finished and not missing else 1)
+
+
+def _until_at_rest(here: Serving, patience: float) -> bool:
+    """Return whether everything came to rest; False when stopped, or when nothing moved for ``patience`` seconds."""
+    clock = SystemClock()
+    moved, since = _moved(here.daemon), clock.monotonic()
+    while not here.stop.is_set():
+        here.wake.clear()
+        here.daemon.tick()
+        if here.daemon.at_rest:
+            return True
+        now = _moved(here.daemon)
+        if now != moved:
+            moved, since = now, clock.monotonic()
+        if clock.monotonic() - since >= patience or _is_hopeless(here.daemon):
+            return False
+        here.wake.wait(0.2)
+    return False
+
+
+def _moved(daemon: Daemon) -> tuple[int, int]:
+    uploads = [carrier.upload for carrier in daemon.carriers]
+    return sum(upload.moved for upload in uploads), sum(upload.uploaded.files for upload in uploads)
+
+
+def _is_hopeless(daemon: Daemon) -> bool:
+    return any(carrier.line.state is StorageState.DENIED for carrier in daemon.carriers)
+
+
+def _missing(daemon: Daemon) -> list[str]:
+    lines = [f"{name}: {failure.path}: {failure.reason}" for name, failure in daemon.failures()]
+    return lines + [
+        f"{carrier.run.name}: {carrier.upload.refusal}" for carrier in daemon.carriers if carrier.upload.refusal
+    ]
+
+
+def _tell(daemon: Daemon, missing: list[str], *, finished: bool) -> None:
+    for line in missing:
+        print(line)
+    if not finished:
+        reasons = " ".join(daemon.problems()) or "Nothing moved any more."
+        print(f"uploader: not everything is in the bucket. {reasons}", file=sys.stderr)
+    elif missing:
+        print(f"uploader: {len(missing)} could not be uploaded; they are listed above.", file=sys.stderr)
+    else:
+        files, size = daemon.delivered()
+        print(f"Everything is uploaded and verified: {files} files, {size} bytes.")

@@ -1,0 +1,110 @@
+"""Setting an uploader up for ``run`` and ``once``: settings, the lock, signals, and putting it all away again."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared.clock import Deadline, SystemClock
+from shared.errors import ErrorCode, FerryError
+from shared.log import EventLog
+from shared.settings import Settings, read_settings
+from shared.storage.client import Storage
+from shared.storage.throttle import Throttle
+from uploader.daemon import Daemon
+from uploader.lanes import Lanes
+from uploader.lock import alone
+from uploader.run import Watch
+from uploader.world import World
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator
+    from pathlib import Path
+
+log = EventLog("uploader")
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """An uploader that is ready to tick. ``stop`` ends it, ``wake`` makes it tick at once."""
+
+    daemon: Daemon
+    stop: threading.Event
+    wake: threading.Event
+
+
+def watches(options: Namespace) -> tuple[Watch, ...]:
+    """Return the watched folder of the command line. Raises FerryError when it is not said where it goes."""
+    if options.watch is None:
+        return ()
+    if not options.bucket:
+        raise FerryError(ErrorCode.INVALID_INPUT, "--watch needs --bucket: say which bucket the folder goes to.")
+    folder = options.watch.resolve()
+    if not folder.is_dir():
+        raise FerryError(ErrorCode.INVALID_INPUT, f"--watch {options.watch} is not a folder.")
+    return (Watch(folder=folder, bucket=options.bucket, prefix=options.prefix.strip("/")),)
+
+
+@contextmanager
+def serving(options: Namespace, *, hurry: bool, lock_seconds: float | None) -> Iterator[Serving]:
+    """Set an uploader up and put it away. ``lock_seconds``: how long to wait for another one (None: for ever).
+
+    Raises FerryError when settings are wrong or another uploader works here.
+    """
+    settings = read_settings()
+    watched = watches(options)
+    stop, wake = threading.Event(), threading.Event()
+    _end_at_signals(stop, wake)
+    clock = SystemClock()
+    deadline = None if lock_seconds is None else Deadline(clock, lock_seconds)
+    folders = [settings.root, *(watch.folder for watch in watched)]
+    with alone(folders, deadline, stop.wait, _waiting) as free:
+        if not free:
+            raise FerryError(ErrorCode.BUSY, f"Another uploader works on {settings.root}: stop it first, or leave it.")
+        world = _world(settings, stop, wake, hurry=hurry)
+        daemon = Daemon(world, settings.root, watched, wake)
+        try:
+            yield Serving(daemon, stop, wake)
+        finally:
+            stop.set()
+            daemon.close()
+
+
+def _world(settings: Settings, stop: threading.Event, wake: threading.Event, *, hurry: bool) -> World:
+    clock = SystemClock()
+    upload = settings.upload
+    lanes = Lanes(upload.concurrency, wake.set)
+    return World(
+        storage=Storage(settings.storage, connections=lanes.width),
+        settings=upload,
+        worker=settings.worker,
+        clock=clock,
+        stop=stop,
+        lanes=lanes,
+        throttle=None if upload.bandwidth is None else Throttle(upload.bandwidth, clock, stop.wait),
+        jitter=random.Random(),  # noqa: S311 - spreads retries, guards nothing
+        hurry=hurry,
+    )
+
+
+def _end_at_signals(stop: threading.Event, wake: threading.Event) -> None:
+    """Let the first signal end the loop; the second one, with the old handlers back, ends the process."""
+    old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def end(_number: int, _frame: object) -> None:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+        stop.set()
+        wake.set()
+
+    for number in old:
+        signal.signal(number, end)
+
+
+def _waiting(folder: Path) -> None:
+    log.warning("another_uploader_works_here", folder=folder)

@@ -1,0 +1,92 @@
+"""What is under way: which files are in which lane, and what becomes of them when the lane is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from shared import keys
+from uploader.delivery import STANDARD_LIMIT, Parcel
+from uploader.kinds import Kind, nature
+from uploader.lanes import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from uploader.delivery import Deliverer, Result
+    from uploader.lanes import Lanes
+    from uploader.ledger import Ledger, Row
+    from uploader.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class _Flying:
+    row: Row
+    future: Future[Result]
+
+
+class Flight:
+    """The deliveries of one run that are under way."""
+
+    def __init__(self, run: Run, ledger: Ledger, deliverer: Deliverer, lanes: Lanes) -> None:
+        self._run = run
+        self._ledger = ledger
+        self._deliverer = deliverer
+        self._lanes = lanes
+        self._flying: dict[str, _Flying] = {}
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Return what is under way."""
+        return tuple(self._flying)
+
+    def launch(self, now: float, *, ended: bool) -> None:
+        """Fill the free lanes with what may be sent now (Unix seconds). ``ended``: nobody writes any more."""
+        for lane in (Lane.SMALL, Lane.LARGE):
+            free = self._lanes.free(lane)
+            for row in self._next(lane, now, free + len(self._flying), ended=ended) if free else ():
+                if free and row.path not in self._flying and self._ledger.start(row):
+                    self._start(row, lane, ended=ended)
+                    free -= 1
+
+    def landed(self) -> Iterator[tuple[Row, Result]]:
+        """Yield what has come to an end since the last call. A defect in a delivery is raised here."""
+        for path, flying in list(self._flying.items()):
+            if flying.future.done():
+                del self._flying[path]
+                yield flying.row, flying.future.result()
+
+    def _next(self, lane: Lane, now: float, count: int, *, ended: bool) -> list[Row]:
+        if lane is Lane.SMALL:
+            return self._ledger.next_small(now, STANDARD_LIMIT, count)
+        rows = self._ledger.next_large(now, STANDARD_LIMIT, count, newest_first=ended)
+        # The optimizer's state is large, changes at every save, and only the newest is of use: it goes when there is
+        # nothing else to do.
+        return rows or ([] if self._flying or ended else self._ledger.next_optimizer(now))
+
+    def _start(self, row: Row, lane: Lane, *, ended: bool) -> None:
+        parcel = Parcel(
+            row=row,
+            file=self._run.output / row.path,
+            bucket=self._run.bucket,
+            key=keys.join(self._run.prefix, row.key),
+            growing=nature(row.path, self._run.name).growing,
+            spool=self._spool(row, ended=ended),
+            known=self._ledger.known_object(row.key),
+        )
+        future = self._lanes.submit(lane, partial(self._deliverer.deliver, parcel))
+        self._flying[row.path] = _Flying(row, future)
+
+    def _spool(self, row: Row, *, ended: bool) -> Path | None:
+        if row.kind is not Kind.OPTIMIZER:
+            return None
+        copy = spool_file(self._run, row)
+        return copy if not ended or copy.exists() else None
+
+
+def spool_file(run: Run, row: Row) -> Path:
+    """Return where the copy of this version lies, or would lie."""
+    return run.spool / f"{row.version.mtime_ns}-{row.version.size}-{row.path.rpartition('/')[2]}"

@@ -1,0 +1,91 @@
+"""Logs that grow: published while they grow, as prefixes that end with a whole line, and whole at the end.
+
+The larger a log, the rarer its live copies, so that they cost less than 64 KiB a second on average.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from uploader.scan import Version, look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from uploader.ledger import Row
+    from uploader.scan import Seen
+
+LIVE_BYTES_PER_SECOND = 64 * 1024
+_LONGEST_LINE = 64 * 1024
+
+
+@dataclass(slots=True)
+class _Log:
+    """What was published last and when, and what was seen last and since when (monotonic seconds)."""
+
+    published: Version | None
+    published_at: float | None
+    seen: Version
+    since: float
+
+
+class Growing:
+    """The growing logs of one run. A log that has been quiet for ``every_seconds`` is published to its last byte."""
+
+    def __init__(self, root: Path, every_seconds: float) -> None:
+        self._root = root
+        self._every = every_seconds
+        self._logs: dict[str, _Log] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Return how many logs have not been published at all, or have stopped growing and not been published whole."""
+        return sum(log.published != log.seen and log.published_at is None for log in self._logs.values())
+
+    def notice(self, seen: Seen, row: Row | None, now: float) -> None:
+        """Take note of a log that is not in the ledger as it is at ``now`` (monotonic seconds)."""
+        if seen.path not in self._logs:
+            self._logs[seen.path] = _Log(row.version if row else None, None, seen.version, now)
+
+    def due(self, now: float, *, ended: bool) -> Iterator[tuple[str, Version]]:
+        """Yield each log to be published now, with the version that its whole lines make up.
+
+        ``ended``: nobody writes any more, so everything is published to the last byte.
+        """
+        for path, log in list(self._logs.items()):
+            seen = look(self._root, path)
+            if seen is None or seen.strange:
+                del self._logs[path]
+                continue
+            if seen.version != log.seen:
+                log.seen, log.since = seen.version, now
+            version = self._to_publish(path, log, now, ended=ended)
+            if version is not None and version != log.published:
+                log.published, log.published_at = version, now
+                yield path, version
+
+    def _to_publish(self, path: str, log: _Log, now: float, *, ended: bool) -> Version | None:
+        if ended or now - log.since >= self._every:
+            return log.seen
+        pause = max(self._every, log.seen.size / LIVE_BYTES_PER_SECOND)
+        if log.published_at is not None and now - log.published_at < pause:
+            return None
+        version = self._whole_lines(path, log.seen)
+        if log.published is not None and (version.size, version.inode) == (log.published.size, log.published.inode):
+            return None
+        return version if version.size else None
+
+    def _whole_lines(self, path: str, version: Version) -> Version:
+        if ".tfevents." in path:
+            return version
+        try:
+            with (self._root / path).open("rb") as file:
+                start = max(0, version.size - _LONGEST_LINE)
+                tail = os.pread(file.fileno(), version.size - start, start)
+        except FileNotFoundError:
+            return version
+        end = tail.rfind(b"\n")
+        return version if end < 0 else replace(version, size=start + end + 1)

@@ -1,0 +1,95 @@
+"""Lanes: so many transfers at once, small and large ones apart, so that neither waits for the other."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from enum import StrEnum
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+# More large files at once share the line without making it faster, and each finishes later.
+LARGE_LANES = 3
+
+
+class Lane(StrEnum):
+    """Which kind of work a lane is for."""
+
+    SMALL = "small"
+    LARGE = "large"
+    OFFICE = "office"
+
+
+class Lanes:
+    """The threads that wait for Storage. ``wake`` is called from a lane whenever it has finished something."""
+
+    def __init__(
+        self, small: int, wake: Callable[[], None], executor: Callable[[int, str], Executor] | None = None
+    ) -> None:
+        make = executor or _threads
+        self._wake = wake
+        self._width = {Lane.SMALL: small, Lane.LARGE: min(LARGE_LANES, small), Lane.OFFICE: 2}
+        self._executors = {lane: make(width, lane) for lane, width in self._width.items()}
+        self._busy: Counter[Lane] = Counter()
+        self._lock = threading.Lock()
+
+    @property
+    def width(self) -> int:
+        """Return how many calls to Storage there can be at a time."""
+        return sum(self._width.values())
+
+    def free(self, lane: Lane) -> int:
+        """Return how many more pieces of work ``lane`` takes now."""
+        with self._lock:
+            return self._width[lane] - self._busy[lane]
+
+    def submit(self, lane: Lane, work: Callable[[], T]) -> Future[T]:
+        """Start ``work`` in ``lane``."""
+        with self._lock:
+            self._busy[lane] += 1
+        future = self._executors[lane].submit(work)
+        future.add_done_callback(lambda _: self._done(lane))
+        return future
+
+    def close(self) -> None:
+        """Take no more work. What is under way has been told to end by the stop signal."""
+        for executor in self._executors.values():
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    def _done(self, lane: Lane) -> None:
+        with self._lock:
+            self._busy[lane] -= 1
+        self._wake()
+
+
+class Desk(Generic[T]):
+    """A place for one piece of work at a time that waits for Storage while the daemon goes on."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._future: Future[T] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Return whether something is under way or its result has not been taken."""
+        return self._future is not None
+
+    def start(self, work: Callable[[], T]) -> None:
+        """Begin ``work``. The desk must not be busy."""
+        self._future = self._lanes.submit(Lane.OFFICE, work)
+
+    def take(self) -> Future[T] | None:
+        """Return the finished piece of work, once; None while there is none."""
+        if self._future is None or not self._future.done():
+            return None
+        future, self._future = self._future, None
+        return future
+
+
+def _threads(width: int, name: str) -> Executor:
+    return ThreadPoolExecutor(max_workers=width, thread_name_prefix=name)

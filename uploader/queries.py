@@ -1,0 +1,135 @@
+"""Every SQL statement of the ledger, each with what it is for. Nothing else knows the tables."""
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE files (
+    path        BLOB PRIMARY KEY,   -- below output/, as the file system's own bytes
+    folder      BLOB NOT NULL,
+    kind        TEXT NOT NULL,
+    key         TEXT NOT NULL UNIQUE,
+    state       TEXT NOT NULL,
+    proof       TEXT NOT NULL,      -- why this version was taken as complete
+    size        INTEGER NOT NULL,   -- the version that is to be delivered, or was
+    mtime_ns    INTEGER NOT NULL,
+    inode       INTEGER NOT NULL,
+    sha256      TEXT,
+    step        INTEGER,
+    source      TEXT,               -- where the bytes lie when not at path: the spool
+    upload_url  TEXT,
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    next_try    REAL NOT NULL DEFAULT 0,
+    error       TEXT,
+    first_seen  REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX files_by_folder ON files (folder);
+CREATE INDEX files_by_state ON files (state, kind, first_seen);
+CREATE TABLE stored (
+    key     TEXT PRIMARY KEY,       -- what the bucket holds, by the server's own record
+    path    BLOB NOT NULL,
+    kind    TEXT NOT NULL,
+    sha256  TEXT NOT NULL,
+    size    INTEGER NOT NULL,
+    mtime   REAL NOT NULL,
+    version TEXT,
+    step    INTEGER,
+    at      REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE objects (
+    key  TEXT PRIMARY KEY,          -- what lay under the prefix when this ledger was made
+    size INTEGER NOT NULL,
+    etag TEXT
+) WITHOUT ROWID;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+# Write-ahead logging needs shared memory, which network volumes do not have; an exclusive lock needs none.
+PRAGMAS = (
+    "PRAGMA locking_mode = EXCLUSIVE",
+    "PRAGMA journal_mode = TRUNCATE",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA cache_size = -2048",
+    "PRAGMA temp_store = MEMORY",
+)
+
+_ROWS = """
+SELECT files.*, stored.sha256 AS stored_sha256, stored.size AS stored_size, stored.mtime AS stored_mtime,
+    stored.version AS stored_version, stored.step AS stored_step, stored.at AS stored_at
+FROM files LEFT JOIN stored ON stored.key = files.key
+"""
+FILE = f"{_ROWS} WHERE files.path = ?"
+IN_FOLDER = f"{_ROWS} WHERE files.folder = ?"
+KEY_OWNER = "SELECT path FROM files WHERE key = ?"
+
+# A version that has settled: a new file, or a new version of a known one. What the bucket holds stays on record.
+SETTLED = """
+INSERT INTO files (path, folder, kind, key, state, proof, size, mtime_ns, inode, step, source, first_seen)
+VALUES (:path, :folder, :kind, :key, 'ready', :proof, :size, :mtime_ns, :inode, :step, :source, :now)
+ON CONFLICT (path) DO UPDATE SET
+    key = excluded.key, state = 'ready', proof = excluded.proof, size = excluded.size, mtime_ns = excluded.mtime_ns,
+    inode = excluded.inode, step = excluded.step, source = excluded.source, sha256 = NULL, upload_url = NULL,
+    attempts = 0, next_try = 0, error = NULL, first_seen = :now
+"""
+
+# What may be sent now, in the order of its lane; the caller excludes what is in flight.
+NEXT_SMALL = f"""
+{_ROWS} WHERE state = 'ready' AND next_try <= :now AND files.size <= :limit AND files.kind != 'optimizer'
+ORDER BY files.kind = 'log', first_seen LIMIT :count
+"""
+NEXT_LARGE_OLDEST = f"""
+{_ROWS} WHERE state = 'ready' AND next_try <= :now AND files.size > :limit AND files.kind != 'optimizer'
+ORDER BY first_seen LIMIT :count
+"""
+# At the drain: the newest checkpoint, the optimizer state that belongs to it, then the rest from new to old.
+NEXT_LARGE_NEWEST = f"""
+{_ROWS} WHERE state = 'ready' AND next_try <= :now AND (files.size > :limit OR files.kind = 'optimizer')
+ORDER BY files.kind = 'checkpoint' AND mtime_ns =
+    (SELECT max(mtime_ns) FROM files WHERE kind = 'checkpoint' AND state = 'ready') DESC,
+    files.kind = 'optimizer' DESC, mtime_ns DESC LIMIT :count
+"""  # noqa: S608 - put together of constants alone
+NEXT_OPTIMIZER = f"{_ROWS} WHERE state = 'ready' AND next_try <= :now AND files.kind = 'optimizer' LIMIT :count"
+
+START = "UPDATE files SET state = 'sending' WHERE path = ? AND state IN ('ready', 'sending')"
+HASHED = "UPDATE files SET sha256 = ? WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?"
+UPLOAD_URL = "UPDATE files SET upload_url = ? WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?"
+
+# The server's record agrees with the version: it is delivered. A version that settled meanwhile stays ready.
+DELIVERED = """
+UPDATE files SET state = 'delivered', sha256 = :sha256, upload_url = NULL, attempts = 0, next_try = 0, error = NULL,
+    source = NULL
+WHERE path = :path AND state = 'sending' AND size = :size AND mtime_ns = :mtime_ns AND inode = :inode
+"""
+STORED = """
+INSERT OR REPLACE INTO stored (key, path, kind, sha256, size, mtime, version, step, at)
+VALUES (:key, :path, :kind, :sha256, :size, :mtime, :version, :step, :at)
+"""
+RETRY_LATER = """
+UPDATE files SET state = 'ready', attempts = :attempts, next_try = :next_try, error = :error
+WHERE path = :path AND state = 'sending'
+"""
+END = "UPDATE files SET state = :state, error = :error, upload_url = NULL WHERE path = :path AND state = :old"
+REFUSED = """
+INSERT INTO files (path, folder, kind, key, state, proof, size, mtime_ns, inode, error, first_seen)
+VALUES (:path, :folder, :kind, :key, 'failed', 'ended', :size, :mtime_ns, :inode, :error, :now)
+ON CONFLICT (path) DO UPDATE SET state = 'failed', error = excluded.error, size = excluded.size,
+    mtime_ns = excluded.mtime_ns, inode = excluded.inode
+"""
+REVIVE = "UPDATE files SET state = 'ready', attempts = 0, next_try = 0, error = NULL WHERE state = 'failed'"
+# Storage is back after an outage: what met it need not sit out its pause.
+HURRY = "UPDATE files SET next_try = 0 WHERE state = 'ready'"
+# After a restart nothing is in flight, and nothing waits for an attempt that this process did not make.
+RECOVER = "UPDATE files SET state = 'ready', next_try = 0 WHERE state IN ('ready', 'sending')"
+
+TOTALS = "SELECT state, count(*), coalesce(sum(size), 0) FROM files GROUP BY state"
+UNDELIVERED = f"{_ROWS} WHERE state != 'delivered' ORDER BY files.path"
+ALL_STORED = "SELECT * FROM stored WHERE key > ? ORDER BY key LIMIT ?"
+NEWEST_STORED = "SELECT * FROM stored WHERE kind = ? ORDER BY mtime DESC, key DESC LIMIT ?"
+STORED_TOTAL = "SELECT count(*), coalesce(sum(size), 0) FROM stored"
+OLDEST_WAITING_CHECKPOINT = """
+SELECT min(first_seen) FROM files WHERE kind = 'checkpoint' AND state IN ('ready', 'sending')
+"""
+
+KNOWN_OBJECT = "SELECT size, etag FROM objects WHERE key = ?"
+ADD_OBJECT = "INSERT OR REPLACE INTO objects (key, size, etag) VALUES (?, ?, ?)"
+FACT = "SELECT value FROM facts WHERE name = ?"
+SET_FACT = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"

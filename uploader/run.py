@@ -1,0 +1,133 @@
+"""One run as the uploader sees it: a session of the handler's, or a first-level folder of a watched folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared import keys
+from shared.atomic import write_atomic
+from shared.contract.bucket import Claim
+from shared.contract.session import Session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shared.layout import SessionFolder
+
+STATE_FOLDER = ".uploader"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where a run's files lie, where the uploader keeps its own, and where in which bucket they go.
+
+    ``name`` is the folder that ai-toolkit writes into below ``output``; it is left out of the keys. ``watched``: there
+    is no handler, so nobody says when it ends. ``worker`` is the one whose session it is.
+    """
+
+    session_id: str
+    name: str
+    bucket: str
+    prefix: str
+    output: Path
+    state: Path
+    created_at: float
+    watched: bool
+    worker: str | None = None
+
+    @property
+    def session_file(self) -> Path:
+        """Return the handler's ``session.json``; there is none in a watched folder."""
+        return self.state / "session.json"
+
+    @property
+    def upload_file(self) -> Path:
+        """Return the uploader's ``upload.json``."""
+        return self.state / "upload.json"
+
+    @property
+    def requests(self) -> Path:
+        """Return the folder that commands put their wishes in."""
+        return self.state / "requests"
+
+    @property
+    def spool(self) -> Path:
+        """Return the folder of copies that must outlive the originals."""
+        return self.state / "spool"
+
+    @property
+    def claim_file(self) -> Path:
+        """Return the file that remembers the claim over a restart."""
+        return self.state / "claim.json"
+
+    def ledger(self, epoch: int) -> Path:
+        """Return the ledger that belongs to one epoch of the claim."""
+        return self.state / f"ledger.{epoch}.sqlite3"
+
+    def remembered_claim(self) -> Claim | None:
+        """Return the claim that an earlier process held."""
+        return Claim.read(self.claim_file)
+
+
+def session_run(folder: SessionFolder) -> Run | None:
+    """Return the run of a session; None while the handler has not written ``session.json``."""
+    session = Session.read(folder.session_file)
+    if session is None:
+        return None
+    return Run(
+        session_id=session.session_id,
+        name=session.name,
+        bucket=session.bucket,
+        prefix=session.prefix,
+        output=folder.output,
+        state=folder.path,
+        created_at=session.created_at,
+        watched=False,
+        worker=session.worker,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A folder of a persistent pod whose first-level folders are runs, each with a prefix of its own."""
+
+    folder: Path
+    bucket: str
+    prefix: str
+
+    def runs(self) -> list[Run]:
+        """Return the runs that are there now. Each gets a session id, which is kept."""
+        if not self.folder.is_dir():
+            return []
+        found = sorted(path for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return [self._run(path) for path in found if not path.is_symlink()]
+
+    def _run(self, output: Path) -> Run:
+        state = self.folder / STATE_FOLDER / output.name
+        session_id, created_at = _identity(state)
+        return Run(
+            session_id=session_id,
+            name=output.name,
+            bucket=self.bucket,
+            prefix=keys.fit(keys.join(keys.escape(self.prefix), keys.escape_segment(output.name))),
+            output=output,
+            state=state,
+            created_at=created_at,
+            watched=True,
+        )
+
+
+def _identity(state: Path) -> tuple[str, float]:
+    file = state / "run.json"
+    try:
+        known = json.loads(file.read_bytes())
+        return str(known["session_id"]), float(known["created_at"])
+    except (OSError, ValueError, KeyError, TypeError):
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        created = time.time()
+        session_id = f"watched_{int(created)}_{keys.escape_segment(state.name)}"
+        write_atomic(file, json.dumps({"version": 1, "session_id": session_id, "created_at": created}).encode())
+        return session_id, created

@@ -1,0 +1,306 @@
+"""Moving the bytes of one version to Storage so that no mixture of two versions can ever come out whole.
+
+The last block is held back until the digest of what went before, and of that block, is the one that the version had
+when it settled. A server that never gets the last block never makes an object of the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
+
+from shared.storage.body import BLOCK, FileRange
+from shared.storage.errors import StorageError, Trouble
+from shared.storage.retry import Patience, call
+from uploader.fingerprint import Running, read_into
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from threading import Event
+
+    from shared.clock import Clock
+    from shared.storage.body import Body
+    from shared.storage.client import Storage
+    from shared.storage.records import ObjectRecord
+    from shared.storage.throttle import Throttle
+    from uploader.delivery import Parcel
+    from uploader.ledger import Ledger
+
+# What the hosted service asks for.
+CHUNK_BYTES = 6 << 20
+# Short, because a server that is down is then asked by one probe instead of by every file.
+_PATIENCE = Patience(attempts=4, seconds=15, first=0.5, longest=5)
+# An upload that expired in between starts anew; one that keeps expiring is trouble of another kind.
+_MOST_STARTS = 3
+
+T = TypeVar("T")
+
+
+class StoppedError(Exception):
+    """The uploader is stopping: give up at once, everything durable is already so."""
+
+
+@dataclass(slots=True)
+class Sending:
+    """What one delivery has done so far: bytes that Storage took, and the MD5 of the whole version."""
+
+    bytes: int = 0
+    md5: str | None = None
+
+
+class Sender(Protocol):
+    """What a delivery needs of the world."""
+
+    storage: Storage
+    block: int
+
+    def alive(self) -> None:
+        """Raise StoppedError when the uploader is stopping."""
+        ...
+
+    def assure(self) -> None:
+        """Raise ClaimLostError when somebody else may write under the prefix."""
+        ...
+
+    def retry(self, operation: Callable[[], T]) -> T:
+        """Return what ``operation`` returns, trying again for a short while what is transient."""
+        ...
+
+    def info(self, parcel: Parcel) -> ObjectRecord | None:
+        """Return the server's record of what lies at the parcel's key."""
+        ...
+
+    def throttle(self, count: int) -> None:
+        """Return when ``count`` bytes may be sent."""
+        ...
+
+    def moved(self, count: int) -> None:
+        """Take note that Storage took ``count`` bytes."""
+        ...
+
+
+class Courier:
+    """The sender of one run: Storage, the claim, the stop signal and the limits, in one hand."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        claim: Callable[[], None],
+        stop: Event,
+        throttle: Throttle | None,
+        moved: Callable[[int], None],
+        clock: Clock,
+    ) -> None:
+        self.storage = storage
+        self.assure = claim
+        self.moved = moved
+        self._stop = stop
+        self._throttle = throttle
+        self.block = throttle.block if throttle else BLOCK
+        self._clock = clock
+        self.retries = 0
+
+    def alive(self) -> None:
+        """Raise StoppedError when the uploader is stopping."""
+        if self._stop.is_set():
+            raise StoppedError
+
+    def retry(self, operation: Callable[[], T]) -> T:
+        """Return what ``operation`` returns, trying again for a short while what is transient."""
+        return call(operation, _PATIENCE, clock=self._clock, wait=self._stop.wait, noticed=self._retrying)
+
+    def info(self, parcel: Parcel) -> ObjectRecord | None:
+        """Return the server's record of what lies at the parcel's key."""
+        return self.retry(lambda: self.storage.info(parcel.bucket, parcel.key))
+
+    def throttle(self, count: int) -> None:
+        """Return when ``count`` bytes may be sent. Raises StoppedError when the uploader is stopping."""
+        self.alive()
+        if self._throttle:
+            self._throttle(count)
+
+    def _retrying(self, _error: StorageError, _pause: float) -> None:
+        self.retries += 1
+
+
+class _Guarded:
+    """A body whose last block leaves only when the digest of everything, that block included, is the right one."""
+
+    def __init__(self, inner: Body, digest: Running, sha256: str) -> None:
+        self._inner = inner
+        self._digest = digest
+        self._sha256 = sha256
+
+    @property
+    def size(self) -> int:
+        """Return the number of bytes."""
+        return self._inner.size
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the blocks. Raises StorageError (CHANGED) instead of the last one when the content is another."""
+        held: bytes | None = None
+        for block in self._inner.blocks():
+            if held is not None:
+                yield held
+            held = block
+        if self._digest.sha256 != self._sha256:
+            raise StorageError(Trouble.CHANGED, "Sending a file", "its content changed while it was sent")
+        if held is not None:
+            yield held
+
+
+def send_standard(
+    sender: Sender, parcel: Parcel, file: BinaryIO, sha256: str, kind: str, metadata: Mapping[str, str], sent: Sending
+) -> ObjectRecord | None:
+    """Send a small version in one request; return the server's record of it. Raises StorageError."""
+
+    def attempt() -> None:
+        sender.assure()
+        digest = Running()
+        size = parcel.row.version.size
+        body = FileRange(file, 0, size, block=sender.block, tap=digest.update, throttle=sender.throttle)
+        guarded = _Guarded(body, digest, sha256)
+        sender.storage.put(parcel.bucket, parcel.key, guarded, content_type=kind, metadata=metadata)
+        sent.md5 = digest.md5
+
+    sender.retry(attempt)
+    sent.bytes += parcel.row.version.size
+    sender.moved(parcel.row.version.size)
+    return sender.info(parcel)
+
+
+def send_resumable(
+    sender: Sender,
+    ledger: Ledger,
+    parcel: Parcel,
+    file: BinaryIO,
+    sha256: str,
+    kind: str,
+    metadata: Mapping[str, str],
+    sent: Sending,
+) -> ObjectRecord | None:
+    """Send a large version in chunks, going on where an earlier process stopped; return the server's record of it.
+
+    Raises StorageError.
+    """
+    url = parcel.row.upload_url
+    for _ in range(_MOST_STARTS):
+        if url is None:
+            url = _create(sender, ledger, parcel, kind, metadata)
+        try:
+            return _Resumable(sender, parcel, file, sha256, url, sent).run()
+        except StorageError as error:
+            if error.trouble is Trouble.CHANGED:
+                _abandon(sender, ledger, parcel, url)
+            if error.trouble is not Trouble.UPLOAD_GONE:
+                raise
+        record = _arrived(sender, parcel, file, sha256, sent)
+        if record is not None:
+            return record
+        ledger.upload_url(parcel.row, None)
+        url = None
+    raise StorageError(Trouble.BROKEN, f"Uploading {parcel.key}", "the server forgot the upload again and again")
+
+
+class _Resumable:
+    """One resumable upload from the server's offset to the end."""
+
+    def __init__(self, sender: Sender, parcel: Parcel, file: BinaryIO, sha256: str, url: str, sent: Sending) -> None:
+        self._sender = sender
+        self._parcel = parcel
+        self._file = file
+        self._size = parcel.row.version.size
+        self._sha256 = sha256
+        self._url = url
+        self._sent = sent
+        self._digest = Running()
+
+    def run(self) -> ObjectRecord | None:
+        """Send what is missing; return the server's record. Raises StorageError; what has arrived is kept there."""
+        self._go_to(self._sender.retry(self._ask))
+        while self._digest.length < self._size:
+            self._sender.retry(self._chunk)
+        if self._digest.sha256 != self._sha256:
+            raise StorageError(Trouble.CHANGED, "Sending a file", "its content changed while it was sent")
+        self._sent.md5 = self._digest.md5
+        record = self._sender.info(self._parcel)
+        if record is not None:
+            return record
+        # That everything has arrived does not prove that an object was made of it; asked once more, the server does.
+        self._sender.retry(lambda: self._sender.storage.finish(self._url, self._size))
+        return self._sender.info(self._parcel)
+
+    def _ask(self) -> int:
+        return self._sender.storage.upload_offset(self._url)
+
+    def _chunk(self) -> None:
+        """Send one chunk. After an error the next attempt first asks how much has arrived."""
+        self._sender.assure()
+        start = self._digest.length
+        end = min(start + CHUNK_BYTES, self._size)
+        digest = self._digest.copy()
+        body: Body = FileRange(
+            self._file,
+            start,
+            end - start,
+            block=self._sender.block,
+            tap=digest.update,
+            throttle=self._sender.throttle,
+        )
+        if end == self._size:
+            body = _Guarded(body, digest, self._sha256)
+        try:
+            offset = self._sender.storage.append(self._url, start, body)
+        except StorageError as error:
+            if not error.transient:
+                raise
+            self._account(self._ask(), start)
+            raise
+        if offset == end:
+            self._digest = digest
+        self._account(offset, start)
+
+    def _account(self, offset: int, start: int) -> None:
+        """Take the server's word for how much has arrived, whatever was sent."""
+        if offset > start:
+            self._sent.bytes += offset - start
+            self._sender.moved(offset - start)
+        self._go_to(offset)
+
+    def _go_to(self, offset: int) -> None:
+        if offset < self._digest.length:
+            self._digest = Running()
+        read_into(self._digest, self._file, self._digest.length, offset, self._sender.alive)
+        if self._digest.length < offset:
+            raise StorageError(Trouble.CHANGED, "Sending a file", "it is shorter than what was sent of it")
+
+
+def _create(sender: Sender, ledger: Ledger, parcel: Parcel, kind: str, metadata: Mapping[str, str]) -> str:
+    sender.assure()
+    size = parcel.row.version.size
+    upload = sender.retry(
+        lambda: sender.storage.create_upload(parcel.bucket, parcel.key, size, content_type=kind, metadata=metadata)
+    )
+    ledger.upload_url(parcel.row, upload.url)
+    return upload.url
+
+
+def _abandon(sender: Sender, ledger: Ledger, parcel: Parcel, url: str) -> None:
+    ledger.upload_url(parcel.row, None)
+    try:
+        sender.storage.terminate(url)
+    except StorageError:
+        # The server forgets it by itself after some hours; nothing depends on it.
+        return
+
+
+def _arrived(sender: Sender, parcel: Parcel, file: BinaryIO, sha256: str, sent: Sending) -> ObjectRecord | None:
+    """Return the record of an upload that the server no longer knows but that became the object after all."""
+    record = sender.info(parcel)
+    if record is None or record.size != parcel.row.version.size or record.metadata.get("sha256") != sha256:
+        return None
+    digest = Running()
+    read_into(digest, file, 0, record.size, sender.alive)
+    sent.md5 = digest.md5
+    return record if record.md5 in {None, digest.md5} else None
