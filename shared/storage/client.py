@@ -142,7 +142,10 @@ class Storage:
             raise
 
     def takes(self, bucket: str, size: int, content_type: str = "application/octet-stream") -> bool:
-        """Return whether objects of ``size`` bytes are within the limits of bucket and project, by announcing one."""
+        """Return whether objects of ``size`` bytes are within the limits of bucket and project, by announcing one.
+
+        Raises WRONG_TYPE where the bucket does not take ``content_type``, and BUCKET_NOT_FOUND.
+        """
         probe = f".takes-{uuid.uuid4().hex}"
         try:
             # An announced object of no bytes would exist at once.

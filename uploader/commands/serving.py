@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from shared.clock import Deadline, SystemClock
 from shared.errors import ErrorCode, FerryError
+from shared.lock import alone
 from shared.log import EventLog
 from shared.settings import Settings, read_settings
 from shared.storage.client import Storage
 from shared.storage.throttle import Throttle
 from uploader.daemon import Daemon
 from uploader.lanes import Lanes
-from uploader.lock import alone
 from uploader.run import Watch
 from uploader.world import World
 
@@ -63,7 +63,7 @@ def serving(options: Namespace, *, hurry: bool, lock_seconds: float | None) -> I
     clock = SystemClock()
     deadline = None if lock_seconds is None else Deadline(clock, lock_seconds)
     folders = [settings.root, *(watch.folder for watch in watched)]
-    with alone(folders, deadline, stop.wait, _waiting) as free:
+    with alone("uploader", folders, deadline, stop.wait, _waiting) as free:
         if not free:
             raise FerryError(ErrorCode.BUSY, f"Another uploader works on {settings.root}: stop it first, or leave it.")
         world = _world(settings, stop, wake, hurry=hurry)

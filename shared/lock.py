@@ -1,4 +1,4 @@
-"""One uploader for each root on one machine. Between machines the claim decides, not a lock on a shared volume."""
+"""One handler and one uploader for each root on one machine. Between machines the claim in the bucket decides."""
 
 from __future__ import annotations
 
@@ -20,29 +20,35 @@ _ASK_AGAIN_SECONDS = 0.5
 
 @contextmanager
 def alone(
-    folders: Sequence[Path], deadline: Deadline | None, wait: Callable[[float], bool], waiting: Callable[[Path], None]
+    role: str,
+    folders: Sequence[Path],
+    deadline: Deadline | None,
+    wait: Callable[[float], bool],
+    waiting: Callable[[Path], None],
 ) -> Iterator[bool]:
-    """Hold the lock on every one of ``folders``; yields False when another uploader kept one until ``deadline``.
+    """Hold the lock of ``role`` on all ``folders``; yields False when another process kept one until ``deadline``.
 
+    The lock files lie on the machine's own disk, because locks on shared volumes have been seen to get stuck.
     ``wait`` sleeps for seconds and returns True to stop; ``waiting`` is called once for a folder that is taken.
     The lock ends with the process, however that ends.
     """
     descriptors: list[int] = []
     try:
-        yield all(_lock(folder, descriptors, deadline, wait, waiting) for folder in folders)
+        yield all(_lock(role, folder, descriptors, deadline, wait, waiting) for folder in folders)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
 
 
 def _lock(
+    role: str,
     folder: Path,
     descriptors: list[int],
     deadline: Deadline | None,
     wait: Callable[[float], bool],
     waiting: Callable[[Path], None],
 ) -> bool:
-    descriptor = os.open(_file(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(_file(role, folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     descriptors.append(descriptor)
     told = False
     while True:
@@ -58,6 +64,6 @@ def _lock(
             return True
 
 
-def _file(folder: Path) -> Path:
+def _file(role: str, folder: Path) -> Path:
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
-    return Path(tempfile.gettempdir()) / f"ferry-uploader-{os.getuid()}-{name}.lock"
+    return Path(tempfile.gettempdir()) / f"ferry-{role}-{os.getuid()}-{name}.lock"

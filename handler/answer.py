@@ -1,0 +1,120 @@
+"""The answer to a job: true, in JSON, and with one sentence a person can act on where something went wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared.contract.session import Outcome
+from shared.errors import ErrorCode, FerryError
+
+if TYPE_CHECKING:
+    from handler.drain import Drained
+    from shared.contract.session import Ending, Session
+    from shared.contract.upload import Upload
+
+MESSAGE = "Training completed successfully"
+TAIL_LINES = 40
+# RunPod refuses results of more than about 10 MB.
+_MOST_LISTED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that has come to its end, in whatever way. ``seconds`` is how long the job took."""
+
+    session: Session
+    ending: Ending
+    drained: Drained
+    output_path: str
+    tail: tuple[str, ...]
+    seconds: float
+    warnings: tuple[str, ...]
+
+
+def refusal(error: FerryError, session_id: str | None = None) -> dict[str, Any]:
+    """Return the answer to a job that was not started."""
+    answer: dict[str, Any] = {"success": False, "error": error.sentence, "error_code": str(error.code)}
+    return answer if session_id is None else {**answer, "session_id": session_id}
+
+
+def answer(run: Finished) -> dict[str, Any]:
+    """Return the answer to a job that has a session."""
+    error = _error(run)
+    known = _known(run)
+    if error is None:
+        return {"success": True, "message": MESSAGE, **known}
+    code, sentence = error
+    return {
+        "success": False,
+        "error": sentence,
+        "error_code": str(code),
+        **known,
+        "outcome": str(run.ending.outcome),
+        "log_tail": list(run.tail[-TAIL_LINES:]),
+    }
+
+
+def _error(run: Finished) -> tuple[ErrorCode, str] | None:
+    ending = run.ending
+    if ending.outcome is not Outcome.FINISHED:
+        sentence = ending.error or "The training did not finish."
+        return ending.error_code or ErrorCode.TRAINING_FAILED, f"{sentence}{_undelivered(run)}"
+    if run.drained.complete:
+        return None
+    code = ErrorCode.UPLOADER_DOWN if run.drained.uploader_silent else ErrorCode.UPLOAD_INCOMPLETE
+    return code, f"The training finished, but not everything is in the bucket.{_undelivered(run)}"
+
+
+def _undelivered(run: Finished) -> str:
+    if run.drained.complete:
+        return ""
+    upload = run.drained.upload
+    if upload is not None and upload.refusal:
+        return f" {upload.refusal}"
+    if run.drained.uploader_silent:
+        return " The uploader stopped beating; start it again and it goes on where it was."
+    missing = _missing(run.drained)
+    reason = f" ({missing[0]['path']}: {missing[0]['reason'].rstrip('.')})" if missing else ""
+    count = _count(upload, run.drained)
+    if run.drained.receipt is not None:
+        return f" {count} could not be uploaded{reason}."
+    return f" {count} had not been uploaded when the waiting was given up{reason}; the uploader goes on with them."
+
+
+def _count(upload: Upload | None, drained: Drained) -> str:
+    if upload is None:
+        return "Nothing is known to be in the bucket; what was written"
+    files = len(drained.receipt.missing) if drained.receipt else upload.pending.files + upload.failed.files
+    return f"{files} file{'' if files == 1 else 's'}"
+
+
+def _missing(drained: Drained) -> list[dict[str, str]]:
+    if drained.receipt is not None:
+        failures = drained.receipt.missing
+    else:
+        failures = drained.upload.failures if drained.upload else ()
+    return [{"path": failure.path, "reason": failure.reason} for failure in failures[:_MOST_LISTED]]
+
+
+def _known(run: Finished) -> dict[str, Any]:
+    session, upload, receipt = run.session, run.drained.upload, run.drained.receipt
+    progress = session.progress
+    known: dict[str, Any] = {
+        "session_id": session.session_id,
+        "model_name": session.model_name,
+        "upload_folder": session.prefix,
+        "output_path": run.output_path,
+        "bucket": session.bucket,
+        "steps": progress.step,
+        "total_steps": progress.total,
+        "final_loss": progress.loss,
+        "duration_seconds": round(run.seconds, 1),
+        "files_uploaded": upload.uploaded.files if upload else 0,
+        "bytes_uploaded": upload.uploaded.bytes if upload else 0,
+        "checkpoints": list(receipt.checkpoints) if receipt else [],
+        "manifest": receipt.manifest_key if receipt else None,
+        "missing": _missing(run.drained),
+    }
+    warnings = [*run.warnings, *(upload.warnings if upload else ())]
+    return {**known, "warnings": warnings} if warnings else known

@@ -1,0 +1,75 @@
+"""tqdm's progress bars, as it draws them with a description, a total and a postfix.
+
+For example ``my_lora:  25%|██▌       | 10/40 [00:02<00:08,  3.62it/s, lr: 1.0e-04 loss: 9.070e-01]``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_BAR = re.compile(
+    r"(?:(?P<name>.*): +|\s*)(?P<percent>\d{1,3})%\|[^|]*\| *"
+    r"(?P<done>\S+?)/(?P<total>\S+) \[(?P<elapsed>[^<\]]+)<(?P<remaining>[^,\]]+)"
+    r"(?:, +(?P<rate>[^,\]\s]+))?(?:, (?P<postfix>.*))?\]"
+)
+_INTERVAL = re.compile(r"(?:(\d+)d)?(?:(\d+):)?(\d+):(\d+)")
+_RATE = re.compile(r"([\d.]+)(s/it|it/s)")
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One drawing of a bar. Times are seconds; ``done`` and ``total`` are None where they are no plain counts."""
+
+    name: str
+    fraction: float
+    done: int | None
+    total: int | None
+    elapsed: float
+    remaining: float | None
+    seconds_per_item: float | None
+    postfix: str
+
+    @property
+    def finished(self) -> bool:
+        """Return whether nothing is left to do."""
+        return self.fraction >= 1
+
+
+def parse_bar(text: str) -> Bar | None:
+    """Return the bar that a clean line shows, or None when it is none."""
+    if "%|" not in text:
+        return None
+    match = _BAR.search(text)
+    if match is None:
+        return None
+    done, total = _count(match["done"]), _count(match["total"])
+    return Bar(
+        name=(match["name"] or "").strip(),
+        fraction=done / total if done is not None and total else int(match["percent"]) / 100,
+        done=done,
+        total=total,
+        elapsed=_seconds(match["elapsed"]) or 0.0,
+        remaining=_seconds(match["remaining"]),
+        seconds_per_item=_seconds_per_item(match["rate"] or ""),
+        postfix=match["postfix"] or "",
+    )
+
+
+def _count(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
+
+
+def _seconds(text: str) -> float | None:
+    match = _INTERVAL.fullmatch(text.strip())
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(group or 0) for group in match.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+
+def _seconds_per_item(rate: str) -> float | None:
+    match = _RATE.fullmatch(rate)
+    if match is None or not float(match[1]):
+        return None
+    return float(match[1]) if match[2] == "s/it" else 1 / float(match[1])

@@ -1,0 +1,86 @@
+"""Waiting until the uploader has delivered a run: for as long as anything moves, and not much longer."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared.clock import Deadline
+from shared.contract.session import DrainRequest, Phase
+from shared.contract.upload import Upload, Worker
+from shared.layout import worker_file
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from handler.book import Book
+    from shared.clock import Clock
+    from shared.contract.upload import DrainReceipt
+    from shared.settings import Settings
+
+_LOOK_SECONDS = 0.1
+# The uploader beats every five seconds and is restarted at once; after this it is not coming back by itself.
+UPLOADER_SILENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What has come of a drain. ``receipt`` is None when it was given up; ``upload`` is the newest word on it."""
+
+    receipt: DrainReceipt | None
+    upload: Upload | None
+    uploader_silent: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Return whether everything is in the bucket and the manifest says so."""
+        return self.receipt is not None and self.receipt.complete
+
+
+async def drain(book: Book, settings: Settings, clock: Clock, most_seconds: float | None = None) -> Drained:
+    """Ask for everything to be delivered and wait for the answer.
+
+    Gives up when nothing has moved for ``drain_seconds`` of the settings, or after ``most_seconds`` in all; the
+    uploader goes on by itself afterwards.
+    """
+    token = secrets.token_hex(16)
+    book.enter(Phase.DRAINING, drain=DrainRequest(token=token, at=clock.now()))
+    return await _Waiting(book, settings, clock, token).until_answered(most_seconds)
+
+
+class _Waiting:
+    def __init__(self, book: Book, settings: Settings, clock: Clock, token: str) -> None:
+        self._book = book
+        self._settings = settings
+        self._clock = clock
+        self._token = token
+        self._beats = worker_file(settings.root, settings.worker)
+        self._upload: Upload | None = None
+
+    async def until_answered(self, most_seconds: float | None) -> Drained:
+        whole = None if most_seconds is None else Deadline(self._clock, most_seconds)
+        still = Deadline(self._clock, self._settings.handler.drain_seconds)
+        silent = Deadline(self._clock, UPLOADER_SILENCE_SECONDS)
+        moved = beat = None
+        while True:
+            self._upload = Upload.read(self._book.folder.upload_file) or self._upload
+            receipt = self._upload.receipt if self._upload else None
+            if receipt is not None and receipt.token == self._token:
+                return Drained(receipt, self._upload)
+            if (now := self._movement()) != moved:
+                moved, still = now, Deadline(self._clock, self._settings.handler.drain_seconds)
+            if (seen := self._beat()) != beat:
+                beat, silent = seen, Deadline(self._clock, UPLOADER_SILENCE_SECONDS)
+            if still.passed() or silent.passed() or (whole is not None and whole.passed()):
+                return Drained(None, self._upload, uploader_silent=silent.passed())
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _movement(self) -> Hashable:
+        upload = self._upload
+        return None if upload is None else (upload.moved, upload.uploaded, upload.failed.files)
+
+    def _beat(self) -> int | None:
+        worker = Worker.read(self._beats)
+        return None if worker is None else worker.beat

@@ -1,0 +1,258 @@
+"""From a job to its answer. The only module that knows the order: check, stage, rewrite, train, judge, drain."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from handler.answer import refusal
+from handler.book import Book, new_folder
+from handler.closing import INTERRUPTED_DRAIN_SECONDS, beating, close
+from handler.config import config_name, dump_config
+from handler.ending import Verdict
+from handler.job import Job, parse_job
+from handler.masking import masked
+from handler.preflight import Preflight
+from handler.retention import prune
+from handler.rewrite import put_in_place, rewrite
+from handler.stage import Staged, StagedTree, stage
+from handler.threads import EndedEarlyError, in_thread
+from handler.training import Training
+from handler.watch import Stop
+from shared.atomic import write_atomic
+from shared.clock import Deadline
+from shared.contract.process import identify
+from shared.contract.session import Ending, Outcome, Phase, Session
+from shared.contract.upload import Upload
+from shared.errors import ErrorCode, FerryError
+from shared.log import EventLog, secrets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
+    from handler.preflight import Ready
+    from handler.watch import StopRequest
+    from handler.workshop import Workshop
+
+CANCELLED_DRAIN_SECONDS = 60.0
+# Nothing has been trained, so there is little to deliver, and the answer is not kept waiting for it.
+FAILED_EARLY_DRAIN_SECONDS = 20.0
+# A claim that a dead owner left behind is free after 90 s of silence.
+CLAIM_SECONDS = 150.0
+_LOOK_SECONDS = 0.1
+
+log = EventLog("handler")
+
+
+async def run_job(event: Mapping[str, object], workshop: Workshop, stop: StopRequest) -> dict[str, Any]:
+    """Return the answer to what RunPod delivered. Raises nothing but a cancellation, after having cleaned up.
+
+    A cancellation reaches the trainer at once; what exists is then delivered for up to a minute.
+    """
+    begun = workshop.clock.monotonic()
+    settings = workshop.settings
+    try:
+        job = parse_job(event)
+        prune(settings.root, settings.worker, settings.handler.keep_sessions)
+        ready = await in_thread(
+            stop, lambda flag: Preflight(settings, workshop.storage, workshop.clock, flag).check(job)
+        )
+        book = open_book(job, ready, workshop)
+    except FerryError as error:
+        log.error("job_refused", code=error.code, reason=error.sentence)
+        return refusal(error)
+    except OSError as error:
+        return refusal(disk_trouble(error))
+    except EndedEarlyError:
+        return refusal(FerryError(ErrorCode.INTERRUPTED, "The worker was told to stop before the job had begun."))
+    return await JobRun(job, ready, book, workshop, stop, begun).to_the_end()
+
+
+def open_book(job: Job, ready: Ready, workshop: Workshop) -> Book:
+    """Make the session of ``job``. Raises OSError when the disk refuses."""
+    folder = new_folder(workshop.settings.root, workshop.clock.now())
+    session = Session(
+        session_id=folder.session_id,
+        worker=workshop.settings.worker,
+        handler=identify(),
+        job_id=job.job_id,
+        input_hash=job.input_hash,
+        model_name=job.model_name,
+        name=config_name(job.config),
+        bucket=job.upload.bucket_name,
+        prefix=job.prefix,
+        created_at=workshop.clock.now(),
+        config=masked(job.config, secrets_of(workshop.environ)),
+        versions=_versions(ready),
+        warnings=(*job.warnings, *ready.warnings),
+    )
+    book = Book(folder, session, workshop.clock)
+    book.write()
+    log.info("session_opened", session=folder.session_id, bucket=session.bucket, prefix=session.prefix)
+    return book
+
+
+def disk_trouble(error: OSError) -> FerryError:
+    """Return the error that a person sees when the worker's disk refuses."""
+    where = f" at {error.filename}" if error.filename else ""
+    sentence = (
+        f"The worker's disk refuses to work ({error.strerror or error}){where}: make room, or use another volume."
+    )
+    return FerryError(ErrorCode.DISK_FULL, sentence)
+
+
+class JobRun:
+    """One job that has a session, from staging to the answer."""
+
+    def __init__(self, job: Job, ready: Ready, book: Book, workshop: Workshop, stop: StopRequest, begun: float) -> None:
+        self._job = job
+        self._book = book
+        self._workshop = workshop
+        self._stop = stop
+        self._begun = begun
+        self._training: Training | None = None
+        self._warnings = (*job.warnings, *ready.warnings)
+
+    async def to_the_end(self) -> dict[str, Any]:
+        """Return the answer. A cancellation is raised again when nothing is left running."""
+        async with beating(self._book):
+            try:
+                verdict = await self._train()
+                return await self._close(verdict, self._drain_limit())
+            except asyncio.CancelledError:
+                await _undisturbed(self._close_cancelled())
+                raise
+
+    async def _train(self) -> Verdict:
+        try:
+            config = await self._prepare()
+            await self._claimed()
+            self._training = Training(self._book, config, self._workshop, fresh=True)
+            root = self._training.begin()
+            return await self._training.to_the_end(root, self._stop)
+        except EndedEarlyError as early:
+            sentence = "The worker was told to stop before the training had begun: run the job again."
+            return self._failed(FerryError(ErrorCode.INTERRUPTED, sentence), _OUTCOMES.get(early.reason))
+        except FerryError as error:
+            return self._failed(error)
+        except OSError as error:
+            return self._failed(disk_trouble(error))
+
+    async def _prepare(self) -> dict[str, Any]:
+        """Stage the dataset, rewrite the configuration, and return it as it will run."""
+        self._book.enter(Phase.STAGING)
+        self._workshop.reporter.tell(self._book.session)
+        folder = self._book.folder
+        tree = await self._stage()
+        rewritten = rewrite(
+            self._job.config, tree=tree, session=folder, toolkit=self._workshop.settings.handler.toolkit
+        )
+        put_in_place(rewritten)
+        write_atomic(folder.config_file, dump_config(rewritten.config))
+        self._warnings = (*self._warnings, *rewritten.warnings)
+        self._book.enter(Phase.STARTING, warnings=self._warnings)
+        return rewritten.config
+
+    async def _stage(self) -> StagedTree:
+        folder, source = self._book.folder, self._job.dataset
+        if source is None:
+            folder.dataset.mkdir(mode=0o700, exist_ok=True)
+            return StagedTree.of(folder.dataset, ())
+        return await in_thread(
+            self._stop,
+            lambda flag: stage(
+                self._workshop.storage,
+                source,
+                folder.dataset,
+                concurrency=self._workshop.settings.upload.concurrency,
+                stop=flag,
+                report=self._staged,
+            ),
+        )
+
+    def _staged(self, staged: Staged) -> None:
+        log.info("staging", files=f"{staged.files}/{staged.files_total}", bytes=f"{staged.bytes}/{staged.bytes_total}")
+
+    async def _claimed(self) -> None:
+        """Return when the uploader holds the prefix. Raises FerryError when it is refused, or takes too long."""
+        deadline = Deadline(self._workshop.clock, CLAIM_SECONDS)
+        while True:
+            upload = Upload.read(self._book.folder.upload_file)
+            if upload is not None and upload.refused is not None:
+                raise FerryError(upload.refused, upload.refusal or "The uploader refused this run.")
+            if upload is not None and upload.claim_epoch is not None:
+                return
+            if self._stop.reason is not None:
+                raise EndedEarlyError(self._stop.reason)
+            if deadline.passed():
+                raise self._no_claim(upload)
+            await self._stop.wait(_LOOK_SECONDS)
+
+    def _no_claim(self, upload: Upload | None) -> FerryError:
+        if upload is None:
+            sentence = "The uploader has not taken this run up: look at its log, and start it again."
+            return FerryError(ErrorCode.UPLOADER_DOWN, sentence)
+        why = " ".join(upload.warnings) or "Somebody else may be writing there."
+        where = f"{self._book.session.bucket}/{self._book.session.prefix}"
+        return FerryError(ErrorCode.STORAGE_UNREACHABLE, f"The uploader could not claim {where}. {why}")
+
+    def _failed(self, error: FerryError, outcome: Outcome | None = None) -> Verdict:
+        log.error("job_failed", session=self._book.session.session_id, code=error.code, reason=error.sentence)
+        ending = Ending(
+            outcome=outcome or Outcome.FAILED,
+            by_itself=True,
+            error_code=error.code,
+            error=error.sentence,
+            at=self._workshop.clock.now(),
+        )
+        return Verdict(ending)
+
+    def _drain_limit(self) -> float | None:
+        if self._stop.reason is Stop.INTERRUPTED:
+            return INTERRUPTED_DRAIN_SECONDS
+        return FAILED_EARLY_DRAIN_SECONDS if self._training is None else None
+
+    async def _close(self, verdict: Verdict, most_seconds: float | None) -> dict[str, Any]:
+        noted = Verdict(verdict.ending, (*self._warnings, *verdict.notes))
+        tail = self._training.tail if self._training else ()
+        seconds = self._workshop.clock.monotonic() - self._begun
+        result = await close(self._book, self._workshop, noted, tail, seconds, most_seconds)
+        return {**result, "refresh_worker": True} if self._stop.reason is Stop.INTERRUPTED else result
+
+    async def _close_cancelled(self) -> None:
+        sentence = "The job was cancelled."
+        verdict = Verdict(
+            Ending(
+                outcome=Outcome.CANCELLED,
+                by_itself=False,
+                error_code=ErrorCode.CANCELLED,
+                error=sentence,
+                at=self._workshop.clock.now(),
+            )
+        )
+        log.info("job_cancelled", session=self._book.session.session_id)
+        await self._close(verdict, CANCELLED_DRAIN_SECONDS)
+
+
+async def _undisturbed(work: Awaitable[None]) -> None:
+    """Await ``work`` to its end even if this task is cancelled again meanwhile."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            continue
+
+
+def _versions(ready: Ready) -> dict[str, str]:
+    known = {"ai-toolkit": ready.toolkit_version} if ready.toolkit_version else {}
+    for package in ("runpod", "storage3"):
+        try:
+            known[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return known
+
+
+_OUTCOMES = {Stop.CANCELLED: Outcome.CANCELLED, Stop.INTERRUPTED: Outcome.INTERRUPTED}

@@ -1,0 +1,250 @@
+"""Clean lines in, the state of the run out: phase, numbers, what was saved, and signs of trouble.
+
+The lines are ai-toolkit's, as version 0.12.26 prints them. Of its progress bars the training's is the one whose
+description is the job's name.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from handler.bar import Bar, parse_bar
+from shared.contract.document import Record
+from shared.contract.session import Phase, Progress, Saved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from handler.console import Line
+
+# Wan 2.2 is two models, and a checkpoint of both is logged under the name that neither has.
+HALVES = ("_high_noise", "_low_noise")
+# Where an embedding or an adapter is trained as well, each goes to a file of its own and the log names one of them.
+VARIANTS = ("", "_LoRA", "_refiner", "_t2i", "_cn", "_clip", "_ip", "_adapter")
+SUFFIX = ".safetensors"
+
+_BEFORE_TRAINING = (Phase.STARTING, Phase.LOADING)
+_SAMPLING_BARS = re.compile(r"Generating (images|samples)", re.IGNORECASE)
+_METRIC = re.compile(r"(\S+): (\S+)")
+_STEP_IN_NAME = re.compile(r"_(\d{9})(?:_high_noise|_low_noise)?(?:\.\w+)?$")
+
+
+class State(Record):
+    """What the output has told so far. Steps are as the training's bar counts them.
+
+    ``saving_step``: the step of the save under way, None for the last one. ``skipped``: batches left out because the
+    GPU's memory was full. ``out_of_memory``: the phase in which it was. ``nan_since``: the step since which every loss
+    was not a number. ``stopped``: ai-toolkit said that it was interrupted (and exits with 0 nevertheless).
+    """
+
+    phase: Phase = Phase.STARTING
+    progress: Progress = Progress()
+    saved: tuple[Saved, ...] = ()
+    start_step: int | None = None
+    saving_step: int | None = None
+    skipped: int = 0
+    out_of_memory: Phase | None = None
+    nan_since: int | None = None
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is known of the run beforehand: the job's name, the output folder, an embedding's trigger word.
+
+    ``exists`` says whether a path relative to the output is there.
+    """
+
+    name: str
+    output: Path
+    exists: Callable[[str], bool]
+    trigger: str | None = None
+
+
+def advance(state: State, line: Line, run: Run, at: float) -> State:
+    """Return the state after ``line``, which was read at ``at`` (Unix seconds)."""
+    bar = parse_bar(line.text)
+    if bar is not None:
+        return _after_bar(state, bar, run)
+    if line.redraw or not line.text:
+        return state
+    if state.phase is Phase.STARTING:
+        state = _with(state, phase=Phase.LOADING)
+    for pattern, rule in _RULES:
+        match = pattern.search(line.text)
+        if match is not None:
+            return rule(state, match, run, at)
+    return state
+
+
+def expand(path: str, step: int | None, run: Run) -> tuple[str, ...]:
+    """Return the files (or folders) that a logged checkpoint ``path`` stands for, relative to the output.
+
+    Beside the named one these are the halves of Wan 2.2 and the other variants of the same save, as far as they exist;
+    with learnable SNR the log names only a JSON file. Where none exists any more, it is the logged path itself.
+    """
+    found = tuple(candidate for candidate in dict.fromkeys(_candidates(path, step, run)) if run.exists(candidate))
+    return found or (path,)
+
+
+def step_in_name(path: str) -> int | None:
+    """Return the step that a checkpoint's name carries; None for a final one."""
+    match = _STEP_IN_NAME.search(path)
+    return int(match.group(1)) if match else None
+
+
+def _candidates(path: str, step: int | None, run: Run) -> Iterator[str]:
+    yield path
+    folder = PurePosixPath(path).parent
+    number = "" if step is None else f"_{step:09d}"
+    for variant in VARIANTS:
+        stem = f"{run.name}{variant}{number}"
+        yield from (str(folder / f"{stem}{half}{SUFFIX}") for half in ("", *HALVES))
+    if run.trigger:
+        yield from (str(folder / f"{run.trigger}{number}{suffix}") for suffix in (SUFFIX, ".pt"))
+
+
+def _relative(path: str, output: Path) -> str | None:
+    """Return ``path`` relative to the output, also through a link; None when it lies elsewhere."""
+    given = Path(os.path.normpath(path))
+    for candidate, base in ((given, output), (given.resolve(), output.resolve())):
+        if candidate.is_relative_to(base):
+            return candidate.relative_to(base).as_posix()
+    return None
+
+
+# Bars.
+
+
+def _after_bar(state: State, bar: Bar, run: Run) -> State:
+    if bar.name == run.name.strip() and bar.done is not None and bar.total is not None:
+        return _after_training_bar(state, bar)
+    if _SAMPLING_BARS.match(bar.name):
+        return _with(state, phase=Phase.SAMPLING)
+    return _with(state, phase=Phase.LOADING) if state.phase is Phase.STARTING else state
+
+
+def _after_training_bar(state: State, bar: Bar) -> State:
+    metrics = dict(_METRIC.findall(bar.postfix))
+    loss = _float(metrics.get("loss"))
+    old = state.progress
+    progress = Progress(
+        step=bar.done or 0,
+        total=bar.total,
+        loss=old.loss if loss is None else _finite(loss),
+        learning_rate=_finite(_float(metrics.get("lr"))) if "lr" in metrics else old.learning_rate,
+        seconds_per_step=bar.seconds_per_item or old.seconds_per_step,
+        eta_seconds=bar.remaining,
+    )
+    # tqdm also draws a bar again that has stood still for ten seconds, as during a long save.
+    moved = (progress.step, progress.loss) != (old.step, old.loss) or state.phase in _BEFORE_TRAINING
+    phase = Phase.TRAINING if moved else state.phase
+    return _with(state, phase=phase, progress=progress, nan_since=_nan_since(state, loss, progress.step))
+
+
+def _nan_since(state: State, loss: float | None, step: int) -> int | None:
+    if loss is None:
+        return state.nan_since
+    if not math.isfinite(loss):
+        return step if state.nan_since is None else state.nan_since
+    # ai-toolkit replaces a loss that is not a number by 0 before it shows it.
+    return state.nan_since if loss == 0 else None
+
+
+def _float(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+# Ordinary lines.
+
+
+def _loading(state: State, _match: re.Match[str], _run: Run, _at: float) -> State:
+    return _with(state, phase=Phase.LOADING)
+
+
+def _sampling(state: State, _match: re.Match[str], _run: Run, _at: float) -> State:
+    return _with(state, phase=Phase.SAMPLING)
+
+
+def _saving(state: State, match: re.Match[str], _run: Run, _at: float) -> State:
+    return _with(state, phase=Phase.SAVING, saving_step=int(match.group(1)))
+
+
+def _saved_checkpoint(state: State, match: re.Match[str], run: Run, at: float) -> State:
+    path = _relative(match.group(1), run.output)
+    if path is None:
+        return state
+    # The name carries the step, unless it is the last checkpoint's, or that of the JSON file that learnable SNR leaves.
+    step = state.saving_step if path.endswith(".json") else step_in_name(path)
+    files = expand(path, step, run)
+    return _with_saved(state, files, state.progress.step if step is None else step, at)
+
+
+def _saved_optimizer(state: State, match: re.Match[str], run: Run, at: float) -> State:
+    path = _relative(match.group(1), run.output)
+    step = state.progress.step if state.saving_step is None else state.saving_step
+    # The save is over, and the last one of all has no line that announces it.
+    state = _with(state, saving_step=None)
+    return state if path is None else _with_saved(state, (path,), step, at)
+
+
+def _lost_optimizer(state: State, _match: re.Match[str], _run: Run, _at: float) -> State:
+    return _with(state, saving_step=None)
+
+
+def _found_step(state: State, match: re.Match[str], _run: Run, _at: float) -> State:
+    step = int(match.group(1))
+    return _with(state, start_step=step, progress=state.progress.model_copy(update={"step": step}))
+
+
+def _skipped(state: State, _match: re.Match[str], _run: Run, _at: float) -> State:
+    return _with(state, skipped=state.skipped + 1)
+
+
+def _out_of_memory(state: State, _match: re.Match[str], _run: Run, _at: float) -> State:
+    return _with(state, out_of_memory=state.phase)
+
+
+def _nan(state: State, _match: re.Match[str], _run: Run, _at: float) -> State:
+    return _with(state, nan_since=state.progress.step if state.nan_since is None else state.nan_since)
+
+
+def _stopped(state: State, _match: re.Match[str], _run: Run, _at: float) -> State:
+    return _with(state, stopped=True)
+
+
+_RULES: tuple[tuple[re.Pattern[str], Callable[[State, re.Match[str], Run, float], State]], ...] = (
+    (re.compile(r"^Saving at step (\d+)$"), _saving),
+    (re.compile(r"^Saved checkpoint to (.+)$"), _saved_checkpoint),
+    (re.compile(r"^Saved optimizer to (.+)$"), _saved_optimizer),
+    (re.compile(r"^Could not save optimizer$"), _lost_optimizer),
+    (re.compile(r"^Generating baseline samples"), _sampling),
+    (re.compile(r"^Found step (\d+) in metadata"), _found_step),
+    (re.compile(r"^# OOM during training step, skipping batch"), _skipped),
+    (re.compile(r"CUDA out of memory|OutOfMemoryError|^(?:RuntimeError: )?OOM during training step"), _out_of_memory),
+    (re.compile(r"^loss is nan$"), _nan),
+    (re.compile(r"^Job stopped$"), _stopped),
+    (re.compile(r"^(?:# Running job:|Loading |Quantizing |Caching |Dataset: )"), _loading),
+)
+
+
+def _with_saved(state: State, paths: tuple[str, ...], step: int | None, at: float) -> State:
+    again = tuple(saved for saved in state.saved if saved.path not in paths)
+    new = tuple(Saved(path=path, step=step, at=at) for path in paths)
+    return _with(state, phase=Phase.SAVING, saved=(*again, *new))
+
+
+def _with(state: State, **changes: object) -> State:
+    return state.model_copy(update=changes)

@@ -1,0 +1,53 @@
+"""Progress for RunPod, at the pace that its SDK bears.
+
+Each update is a thread and a connection of its own, in no order, and one that arrives after the result overwrites it.
+So they are few, small, numbered, and there is none in the last two seconds before the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from shared.clock import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from shared.clock import Clock
+    from shared.contract.session import Session
+
+PACE_SECONDS = 6.0
+SILENCE_SECONDS = 2.0
+
+
+class Reporter:
+    """Tells RunPod how one job stands. ``send`` takes a small JSON object and neither waits nor raises."""
+
+    def __init__(self, send: Callable[[Mapping[str, Any]], None], clock: Clock) -> None:
+        self._send = send
+        self._clock = clock
+        self._sent: float | None = None
+        self._number = 0
+        self._over = False
+
+    def tell(self, session: Session) -> None:
+        """Send how ``session`` stands, unless that was done a moment ago."""
+        now = self._clock.monotonic()
+        if self._over or (self._sent is not None and now - self._sent < PACE_SECONDS):
+            return
+        self._sent = now
+        self._number += 1
+        progress = session.progress.model_dump(exclude_none=True)
+        self._send({"sequence": self._number, "session_id": session.session_id, "phase": session.phase, **progress})
+
+    def end(self) -> None:
+        """Send nothing more."""
+        self._over = True
+
+    async def silence(self) -> None:
+        """Return when the last update lies far enough back for the answer to be the last word."""
+        if self._sent is not None:
+            left = SILENCE_SECONDS - (self._clock.monotonic() - self._sent)
+            deadline = Deadline(self._clock, max(0.0, left))
+            await asyncio.sleep(deadline.remaining())

@@ -1,0 +1,94 @@
+"""The trainer of one session: started here or taken over, watched to its end, and judged."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from handler.ending import Expected, Verdict, expected, judge
+from handler.follow import Follower
+from handler.inventory import Inventory, before_file, take_inventory
+from handler.progress import Run
+from handler.trainer import start
+from handler.watch import watch
+from shared.contract.session import Phase
+from shared.log import EventLog, secrets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from handler.book import Book
+    from handler.watch import Report, StopRequest
+    from handler.workshop import Workshop
+    from shared.contract.process import ProcessIdentity
+
+_TAIL_LINES = 40
+
+log = EventLog("handler")
+
+
+class Training:
+    """One trainer. ``config`` is the configuration that it runs, as parsed."""
+
+    def __init__(self, book: Book, config: Mapping[str, Any], workshop: Workshop, *, fresh: bool) -> None:
+        self._book = book
+        self._folder = book.folder
+        self._workshop = workshop
+        self._expected: Expected = expected(config, book.session.name)
+        self._secrets = secrets_of(workshop.environ)
+        run = Run(
+            name=book.session.name,
+            output=self._folder.output,
+            exists=partial(_exists, self._folder.output),
+            trigger=self._expected.trigger,
+        )
+        self._follower = Follower(self._folder, run, fresh=fresh, secrets=self._secrets, clock=workshop.clock)
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """Return the newest lines of the log."""
+        return self._follower.tail
+
+    def begin(self) -> ProcessIdentity:
+        """Start the trainer and return the root of its tree. Raises OSError when the disk or the system refuses."""
+        take_inventory(self._folder.output).write(before_file(self._folder))
+        root = start(self._folder, self._workshop.settings.handler, self._workshop.environ)
+        self._book.enter(Phase.STARTING, trainer=root)
+        log.info("trainer_started", session=self._book.session.session_id, pid=root.pid)
+        return root
+
+    async def to_the_end(self, root: ProcessIdentity, stop: StopRequest) -> Verdict:
+        """Watch the tree below ``root`` until it is gone, and return how the training ended."""
+        watched = await watch(
+            self._folder,
+            root,
+            self._follower,
+            self._workshop.settings.handler,
+            stop,
+            self._report,
+            clock=self._workshop.clock,
+        )
+        before = Inventory.read(before_file(self._folder)) or Inventory()
+        after = take_inventory(self._folder.output)
+        verdict = judge(watched, before, after, self._expected, self._workshop.clock.now())
+        self._note(watched.state.phase)
+        log.info("trainer_ended", session=self._book.session.session_id, outcome=verdict.ending.outcome)
+        return verdict
+
+    def _report(self, report: Report) -> None:
+        saved = self._book.session.saved
+        self._note(report.state.phase)
+        if self._book.session.saved != saved:
+            self._book.write()
+        self._workshop.reporter.tell(self._book.session)
+
+    def _note(self, phase: Phase) -> None:
+        state = self._follower.state
+        self._book.note(
+            phase=phase, progress=state.progress, saved=state.saved, log_tail=self._follower.tail[-_TAIL_LINES:]
+        )
+
+
+def _exists(output: Path, path: str) -> bool:
+    return (output / path).exists()

@@ -1,0 +1,204 @@
+"""Watches a training until its whole tree is gone, or ends it when asked to, when it stalls, or when it is late.
+
+A trainer that was just started and one that an earlier handler left behind are watched alike: neither has to be a child
+of this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from handler.cgroup import oom_kills
+from handler.gpu import Gpu, GpuMeter
+from handler.tree import Tree, Usage
+from shared.clock import Clock, SystemClock
+from shared.contract.trainer_exit import TrainerExit
+from shared.log import EventLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from handler.follow import Follower
+    from handler.progress import State
+    from shared.contract.process import ProcessIdentity
+    from shared.layout import SessionFolder
+    from shared.settings import HandlerSettings
+
+LOOK_SECONDS = 0.25
+# Looking at all processes, and still more nvidia-smi, costs CPU time that the training wants.
+USAGE_SECONDS = 5.0
+GPU_SECONDS = 30.0
+# Below so many cores a tree does nothing but wake up now and then.
+IDLE_CORES = 0.01
+
+_log = EventLog("ferry.handler.watch")
+
+
+class Stop(StrEnum):
+    """Why the handler ended a training."""
+
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    STALLED = "stalled"
+    TIMED_OUT = "timed_out"
+
+
+class StopRequest:
+    """The wish that the training be ended, from wherever it comes. The first reason counts."""
+
+    def __init__(self) -> None:
+        self.reason: Stop | None = None
+        self._asked = asyncio.Event()
+
+    def ask(self, reason: Stop) -> None:
+        """Ask for the end. Safe in a signal handler of the event loop."""
+        self.reason = self.reason or reason
+        self._asked.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Return when the end is asked for, and after ``seconds`` at the latest."""
+        try:
+            await asyncio.wait_for(self._asked.wait(), seconds)
+        except TimeoutError:
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a training stands: what its output told, what its processes take, and the GPUs."""
+
+    state: State
+    usage: Usage
+    gpus: tuple[Gpu, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What there is to judge an ending by. ``exit_code``: None where the launcher could not tell.
+
+    ``oom_kills``: processes that the kernel killed for memory meanwhile, None where it does not tell. ``clean``: no
+    process is left.
+    """
+
+    stopped: Stop | None
+    exit_code: int | None
+    state: State
+    tail: tuple[str, ...]
+    oom_kills: int | None
+    clean: bool
+
+
+async def watch(
+    session: SessionFolder,
+    root: ProcessIdentity,
+    follower: Follower,
+    settings: HandlerSettings,
+    stop: StopRequest,
+    report: Callable[[Report], None],
+    *,
+    clock: Clock | None = None,
+    meter: GpuMeter | None = None,
+) -> Watched:
+    """Watch the training of ``session`` below ``root`` to its end; afterwards none of its processes is left.
+
+    ``report`` is called after each look that found something new, every quarter of a second at most, and with fresh
+    usage every few seconds. A cancellation of this call ends the training too and is then raised again.
+    """
+    watcher = _Watcher(session, root, follower, settings, report, clock or SystemClock(), meter or GpuMeter())
+    # Of a trainer that was gone before anybody looked, nothing is known here.
+    killed_before = None if session.trainer_exit.exists() else oom_kills()
+    try:
+        stopped = await watcher.until_end(stop)
+    finally:
+        clean = await asyncio.shield(asyncio.ensure_future(watcher.end()))
+    exited = TrainerExit.read(session.trainer_exit)
+    killed = oom_kills()
+    return Watched(
+        stopped=stopped,
+        exit_code=None if exited is None else exited.code,
+        state=follower.state,
+        tail=follower.tail,
+        oom_kills=None if killed is None or killed_before is None else killed - killed_before,
+        clean=clean,
+    )
+
+
+class _Watcher:
+    def __init__(
+        self,
+        session: SessionFolder,
+        root: ProcessIdentity,
+        follower: Follower,
+        settings: HandlerSettings,
+        report: Callable[[Report], None],
+        clock: Clock,
+        meter: GpuMeter,
+    ) -> None:
+        self._exit_file = session.trainer_exit
+        self._follower = follower
+        self._settings = settings
+        self._report = report
+        self._clock = clock
+        self._meter = meter
+        self._tree = Tree(session.path, root, clock)
+        self._usage = Usage()
+        now = clock.monotonic()
+        # The only use of wall clocks: what passed before this handler took over.
+        self._started = now - max(0.0, clock.now() - root.created)
+        self._active = now
+        self._usage_due = self._gpu_due = now
+
+    async def until_end(self, stop: StopRequest) -> Stop | None:
+        """Look again and again until the trainer has ended, or until there is a reason to end it."""
+        while not self._exit_file.exists() and self._tree.alive():
+            self._look()
+            reason = stop.reason or self._overdue()
+            if reason is not None:
+                _log.info("ending_trainer", reason=reason)
+                return reason
+            await stop.wait(LOOK_SECONDS)
+        return None
+
+    async def end(self) -> bool:
+        """End what is left of the tree, read the rest of the output, and return whether no process is left."""
+        clean = await self._tree.end()
+        if not clean:
+            _log.error("processes_left", pids=[process.pid for process in self._tree.members()])
+        await self._meter.close()
+        self._follower.finish()
+        self._tell()
+        return clean
+
+    def _look(self) -> None:
+        news = self._follower.read()
+        now = self._clock.monotonic()
+        if news:
+            self._active = now
+        if now >= self._usage_due:
+            self._measure(now)
+            news = True
+        if news:
+            self._tell()
+
+    def _measure(self, now: float) -> None:
+        # A limit of a few seconds is watched with looks that are shorter than it.
+        shortest = self._settings.stall_seconds / 4
+        self._usage_due = now + min(USAGE_SECONDS, shortest)
+        self._usage = self._tree.usage()
+        if now >= self._gpu_due:
+            self._gpu_due = now + min(GPU_SECONDS, shortest)
+            self._meter.refresh()
+        if self._usage.cores > IDLE_CORES or self._meter.busy():
+            self._active = now
+
+    def _overdue(self) -> Stop | None:
+        now = self._clock.monotonic()
+        if self._settings.max_seconds and now - self._started >= self._settings.max_seconds:
+            return Stop.TIMED_OUT
+        return Stop.STALLED if now - self._active >= self._settings.stall_seconds else None
+
+    def _tell(self) -> None:
+        self._report(Report(self._follower.state, self._usage, self._meter.gpus))

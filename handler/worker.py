@@ -1,0 +1,187 @@
+"""The seam to RunPod's SDK: jobs come in here, signals too, and answers and progress go out.
+
+The SDK runs an async handler on its own loop and cancels it when the job is cancelled. It answers SIGTERM by a flag:
+the job runs to its end, and an idle worker leaves only when its long poll returns. Both is mended here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from handler.answer import refusal
+from handler.pipeline import run_job
+from handler.recovery import finish_left_over
+from handler.reporter import Reporter
+from handler.watch import Stop, StopRequest
+from handler.workshop import Workshop
+from shared.clock import SystemClock
+from shared.errors import ErrorCode, FerryError
+from shared.lock import alone
+from shared.log import EventLog, configure, mask, secrets_of
+from shared.settings import read_settings
+from shared.storage.client import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from shared.settings import Settings
+
+_LEAVING_LOOK_SECONDS = 0.2
+
+log = EventLog("handler")
+
+
+class Worker:
+    """This process as RunPod's worker: one job at a time."""
+
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._clock = SystemClock()
+        self._busy = False
+        self.last_answer: dict[str, Any] | None = None
+
+    async def handle(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to ``job``, as the SDK wants it."""
+        if self._busy:
+            return refusal(FerryError(ErrorCode.BUSY, "This worker is training already: send the job again later."))
+        self._busy = True
+        stop = StopRequest()
+        try:
+            with ended_by_signals(stop):
+                self.last_answer = await run_job(job, self._workshop(_sender(job)), stop)
+                return self.last_answer
+        finally:
+            self._busy = False
+
+    async def finish_left_over(self) -> Stop | None:
+        """Bring the runs of an earlier handler to their end; return why to leave instead of going on, if so."""
+        stop = StopRequest()
+        with ended_by_signals(stop):
+            for answer in await finish_left_over(self._workshop(_nobody), stop):
+                log.info("run_finished", session=answer["session_id"], success=answer["success"])
+        return stop.reason
+
+    def _workshop(self, send: Callable[[Mapping[str, Any]], None]) -> Workshop:
+        reporter = Reporter(send, self._clock)
+        return Workshop(self._settings, self._storage, self._clock, reporter, dict(os.environ))
+
+
+@contextmanager
+def ended_by_signals(stop: StopRequest) -> Iterator[None]:
+    """Let SIGTERM and SIGINT ask for the job's end while the block lasts, and the SDK know of them as well.
+
+    To be entered in the running loop. A worker that is leaving already ends its new job at once.
+    """
+    loop = asyncio.get_running_loop()
+    saved = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def end(number: signal.Signals) -> None:
+        stop.ask(Stop.INTERRUPTED)
+        handler = saved[number]
+        if _scaler(handler) is not None and callable(handler):
+            handler(number, None)
+
+    if _is_leaving():
+        stop.ask(Stop.INTERRUPTED)
+    for number in saved:
+        loop.add_signal_handler(number, end, number)
+    try:
+        yield
+    finally:
+        for number, handler in saved.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Be the worker until told to stop; with ``--test_input`` run that one job. Returns the exit code."""
+    configure()
+    testing = "--test_input" in arguments
+    try:
+        settings = read_settings()
+        settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FerryError as error:
+        print(f"handler: {mask(error.sentence, secrets_of(os.environ))}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"handler: TRAINING_ROOT cannot be used: {error}.", file=sys.stderr)
+        return 2
+    never = threading.Event()
+    with (
+        alone("handler", [settings.root], None, never.wait, _waiting),
+        Storage(settings.storage, connections=settings.upload.concurrency + 2) as storage,
+    ):
+        worker = Worker(settings, storage)
+        if asyncio.run(worker.finish_left_over()) is not None:
+            return 0
+        return _serve(worker, testing=testing)
+
+
+def _serve(worker: Worker, *, testing: bool) -> int:
+    import runpod
+
+    if not testing:
+        threading.Thread(target=_leave_when_told, name="leaving", daemon=True).start()
+    log.info("ready", pid=os.getpid())
+    try:
+        runpod.serverless.start({"handler": worker.handle})
+    except SystemExit as end:
+        if not testing:
+            return end.code if isinstance(end.code, int) else 1
+    if not testing:
+        return 0
+    answer = worker.last_answer or refusal(FerryError(ErrorCode.INTERNAL, "The job was not run."))
+    print(json.dumps(answer), flush=True)
+    return 0 if answer.get("success") else 1
+
+
+def _sender(job: dict[str, Any]) -> Callable[[Mapping[str, Any]], None]:
+    from runpod.serverless import progress_update
+
+    return lambda progress: progress_update(job, dict(progress))
+
+
+def _nobody(_progress: Mapping[str, Any]) -> None:
+    """Tell nobody: RunPod does not wait for this run here."""
+
+
+def _waiting(folder: Path) -> None:
+    log.warning("another_handler_works_here", folder=folder)
+
+
+def _scaler(handler: object) -> Any:
+    """Return the SDK's scaler when ``handler`` is its own signal handler."""
+    owner = getattr(handler, "__self__", None)
+    return owner if hasattr(owner, "is_alive") and hasattr(owner, "current_occupancy") else None
+
+
+def _is_leaving() -> bool:
+    scaler = _scaler(signal.getsignal(signal.SIGTERM))
+    return scaler is not None and not scaler.is_alive()
+
+
+def _leave_when_told() -> None:
+    """End the process as soon as the SDK has been told to stop and has no job.
+
+    By itself it would wait for its long poll, up to 90 s, and a job that RunPod hands over meanwhile would be lost.
+    """
+    import multiprocessing
+
+    look = threading.Event()
+    while not (_is_leaving() and _scaler(signal.getsignal(signal.SIGTERM)).current_occupancy() == 0):
+        look.wait(_LEAVING_LOOK_SECONDS)
+    log.info("stopped")
+    for child in multiprocessing.active_children():
+        child.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
