@@ -72,7 +72,7 @@ class Tree:
         if root is not None:
             self._known.add(root)
             self._known.update(_descendants(root))
-        self._known.update(process for process in everybody if self._is_marked(process))
+        self._known.update(process for process in everybody if self._is_marked(process) and _lives(process))
         sessions = {_session(process) for process in self._known} - {_session_of_this_process(), None}
         self._known.update(process for process in everybody if _session(process) in sessions and _lives(process))
         self._known.discard(psutil.Process())
@@ -105,17 +105,18 @@ class Tree:
         end it at once and leave them behind. The launcher is let alone as long as it can, because it has yet to write
         how the trainer ended.
         """
-        if self._trainers():
-            _send(signal.SIGINT, self._trainers())
-            await self._until(lambda: not (self._trainer and _lives(self._trainer)), polite_seconds)
-        deadline = Deadline(self._clock, kill_seconds)
-        while (trainers := self._trainers()) and not deadline.passed():
-            _send(signal.SIGKILL, trainers)
-            await self._until(lambda: not any(_lives(process) for process in trainers), 1.0)
-        if not await self._until(lambda: find(self._root) is None, deadline.remaining()):
+        _send(signal.SIGINT, self._trainers())
+        await self._until(lambda: not (self._trainer and _lives(self._trainer)), polite_seconds)
+        if not await self._until(self._killed, kill_seconds):
             _send(signal.SIGKILL, self.members())
         _reap(self._root.pid)
         return await self._until(lambda: not self.members(), 1.0)
+
+    def _killed(self) -> bool:
+        """Kill all but the launcher, a trainer that it starts just now included; return whether all are gone."""
+        trainers = self._trainers()
+        _send(signal.SIGKILL, trainers)
+        return not trainers and find(self._root) is None
 
     def _trainers(self) -> list[psutil.Process]:
         members = self.members()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from handler.cgroup import oom_kills
 from handler.gpu import Gpu, GpuMeter
-from handler.tree import Tree, Usage
+from handler.tree import POLITE_SECONDS, Tree, Usage
 from shared.clock import Clock, SystemClock
 from shared.contract.trainer_exit import TrainerExit
 from shared.log import EventLog
@@ -164,7 +164,8 @@ class _Watcher:
 
     async def end(self) -> bool:
         """End what is left of the tree, read the rest of the output, and return whether no process is left."""
-        clean = await self._tree.end()
+        # Who outlived the trainer needs no politeness.
+        clean = await self._tree.end(0 if self._exit_file.exists() else POLITE_SECONDS)
         if not clean:
             _log.error("processes_left", pids=[process.pid for process in self._tree.members()])
         await self._meter.close()

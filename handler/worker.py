@@ -104,7 +104,8 @@ def ended_by_signals(stop: StopRequest) -> Iterator[None]:
 
 def main(arguments: Sequence[str]) -> int:
     """Be the worker until told to stop; with ``--test_input`` run that one job. Returns the exit code."""
-    configure()
+    # The SDK's own default is to print every poll.
+    os.environ.setdefault("RUNPOD_DEBUG_LEVEL", "INFO")
     testing = "--test_input" in arguments
     try:
         settings = read_settings()
@@ -129,6 +130,8 @@ def main(arguments: Sequence[str]) -> int:
 def _serve(worker: Worker, *, testing: bool) -> int:
     import runpod
 
+    # After the SDK, which sets the root logger up in its own way when it is imported.
+    configure()
     if not testing:
         threading.Thread(target=_leave_when_told, name="leaving", daemon=True).start()
     log.info("ready", pid=os.getpid())

@@ -209,4 +209,3 @@ def read_settings(environ: Mapping[str, str] | None = None, serverless_volume: P
 def read_root(environ: Mapping[str, str] | None = None, serverless_volume: Path = SERVERLESS_VOLUME) -> Path:
     """Return the training root alone, for commands that need no Storage. Raises FerryError when it is wrong."""
     return _root(_Reader(os.environ if environ is None else environ), serverless_volume.is_dir())
-

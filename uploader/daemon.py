@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from shared.clock import Deadline
 from shared.contract.process import boot_id, host_name
 from shared.contract.session import Session
 from shared.contract.upload import StorageState, Upload, Worker
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from uploader.world import World
 
 _BEAT_SECONDS = 5.0
+# An uploader that is told to stop delivers what is there, unless Storage does not take anything for this long.
+LEAVE_SECONDS = 30.0
 
 log = EventLog("uploader")
 
@@ -66,12 +69,27 @@ class Daemon:
         """Return the runs that are being carried."""
         return tuple(self._carriers.values())
 
-    def run(self) -> None:
-        """Tick until told to stop: at each poll, and as soon as a lane has finished something."""
+    def run(self, leave: threading.Event) -> None:
+        """Tick until told to stop: at each poll, and as soon as a lane has finished something.
+
+        ``leave`` asks for the end as soon as everything is delivered, or nothing has moved for a while.
+        """
+        still: Deadline | None = None
+        moved: object = None
         while not self._world.stop.is_set():
             self._wake.clear()
             self.tick()
+            if leave.is_set():
+                if still is None or self.movement() != moved:
+                    moved, still = self.movement(), Deadline(self._clock, LEAVE_SECONDS)
+                if self.at_rest or still.passed():
+                    return
             self._wake.wait(self._world.settings.poll_seconds)
+
+    def movement(self) -> tuple[int, int]:
+        """Return bytes and files that have reached Storage; it stands still when nothing moves."""
+        uploads = [carrier.upload for carrier in self.carriers]
+        return sum(upload.moved for upload in uploads), sum(upload.uploaded.files for upload in uploads)
 
     def tick(self) -> None:
         """Do everything that can be done now without waiting."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from handler.rewrite.beside import Input
+from handler.rewrite.folders import FOLDERS, Folders
 from handler.rewrite.match import AmbiguousPathError, Matcher, components
 from handler.rewrite.models import Models, points_into_other_session
 from handler.rewrite.rules import Kind
@@ -35,10 +36,10 @@ class Inputs:
         self._matcher = Matcher(tree)
         self._models = Models(session, toolkit, self._matcher)
         self._found: dict[tuple[Kind, str], str] = {}
-        self._folders: defaultdict[str, list[Reference]] = defaultdict(list)
         self.problems: list[str] = []
         self.warnings: list[str] = []
         references = tuple(references)
+        self._folders = Folders(references, self._matcher, self._named)
         trainings = {components(self._named(one.text)) for one in references if one.kind is Kind.TRAINING}
         self._only_training = len(trainings) == 1
         places = Counter((one.kind, one.text) for one in references)
@@ -70,7 +71,7 @@ class Inputs:
     def _look_up(self, reference: Reference, more: str) -> None:
         """Find what a path means. ``more`` counts the other places where the same path stands."""
         try:
-            staged = self._meaning(reference.kind, self._named(reference.text))
+            staged = self._meaning(reference, self._named(reference.text))
         except (AmbiguousPathError, ValueError) as error:
             self.problems.append(f"{reference.place}{more} ({reference.text}) {error}")
         else:
@@ -80,13 +81,13 @@ class Inputs:
             elif reference.kind is Kind.MODEL and self._models.is_missing(reference.text):
                 self.warnings.append(f"{reference.place} ({reference.text}) is neither on this worker nor staged")
 
-    def _meaning(self, kind: Kind, text: str) -> str | None:
+    def _meaning(self, reference: Reference, text: str) -> str | None:
         """Return the staged path; None for what stays. Raises ValueError for what must be staged and is not."""
-        match kind:
+        match reference.kind:
             case Kind.TRAINING:
-                return self._required(self._training(text))
+                return self._required(self._training(reference, text))
             case Kind.FOLDER:
-                return self._required(self._matcher.folder(text))
+                return self._required(self._folders.meaning(reference))
             case Kind.FILE:
                 return self._required(self._matcher.file(text))
             case Kind.FILE_OR_TEXT:
@@ -107,10 +108,10 @@ class Inputs:
             raise ValueError("is not in the staged dataset")
         return staged
 
-    def _training(self, text: str) -> str | None:
+    def _training(self, reference: Reference, text: str) -> str | None:
         if text.lower().endswith(".json"):
             return self._matcher.file(text)
-        folder = self._matcher.folder(text)
+        folder = self._folders.meaning(reference)
         return "" if folder is None and self._only_training else folder
 
     def _file_or_text(self, text: str) -> str | None:
@@ -125,27 +126,19 @@ class Inputs:
             raise ValueError("points into another session")
 
     def _check_distinct(self, reference: Reference, staged: str) -> None:
-        """Two folders that were told apart must not become one: a control picture would be its own target."""
-        if reference.kind not in {Kind.TRAINING, Kind.FOLDER}:
+        if reference.kind not in FOLDERS:
             return
-        for other in self._folders[staged]:
-            if not self._same(reference, other):
-                self._told_apart(reference, other, staged or "the whole dataset")
-        self._folders[staged].append(reference)
+        for rival in self._folders.rivals(reference, staged):
+            if self.staged(rival) == staged:
+                self._told_apart(reference, rival, staged or "the whole dataset")
 
     def _told_apart(self, one: Reference, other: Reference, staged: str) -> None:
         both = f"{one.place} ({one.text}) and {other.place} ({other.text})"
-        conditions_on_itself = any(reference.place.endswith(".clip_image_path") for reference in (one, other))
-        if conditions_on_itself or Kind.TRAINING not in {one.kind, other.kind}:
+        # Only there it is a way of training: a picture that conditions on itself.
+        if any(reference.place.endswith(".clip_image_path") for reference in (one, other)):
             self.warnings.append(f"{both} differ, but mean the same staged folder, {staged}")
         else:
             self.problems.append(f"{both} differ, but would mean the same staged folder, {staged}")
-
-    def _same(self, one: Reference, other: Reference) -> bool:
-        """Return whether two paths agree as far as both go."""
-        parts = (components(self._named(one.text)), components(self._named(other.text)))
-        shorter, longer = sorted(parts, key=len)
-        return longer[len(longer) - len(shorter) :] == shorter
 
 
 def _leads_out(text: str) -> bool:

@@ -74,9 +74,17 @@ class Matcher:
             raise AmbiguousPathError(best)
         return best[0]
 
+    def agreement(self, path: str, staged: str) -> int:
+        """Return how many trailing components ``path`` and ``staged``, with the dataset's name before it, share."""
+        return self._common(staged, components(path))
+
     def _rank(self, candidate: str, parts: tuple[str, ...]) -> tuple[int, bool, int]:
         """Most components in common first, then what is named from the dataset's root on, then the longest of those."""
-        own = tuple(candidate.split("/")) if candidate else ()
-        pairs = zip(reversed((self._name, *own)), reversed(parts), strict=False)
-        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        return common, common >= len(own), min(common, len(own)) if common >= len(own) else 0
+        length = candidate.count("/") + 1 if candidate else 0
+        common = self._common(candidate, parts)
+        return common, common >= length, length if common >= length else 0
+
+    def _common(self, candidate: str, parts: tuple[str, ...]) -> int:
+        own = (self._name, *(candidate.split("/") if candidate else ()))
+        pairs = zip(reversed(own), reversed(parts), strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

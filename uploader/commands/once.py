@@ -38,24 +38,19 @@ def main(options: Namespace) -> int:
 def _until_at_rest(here: Serving, patience: float) -> bool:
     """Return whether everything came to rest; False when stopped, or when nothing moved for ``patience`` seconds."""
     clock = SystemClock()
-    moved, since = _moved(here.daemon), clock.monotonic()
+    moved, since = here.daemon.movement(), clock.monotonic()
     while not here.stop.is_set():
         here.wake.clear()
         here.daemon.tick()
         if here.daemon.at_rest:
             return True
-        now = _moved(here.daemon)
+        now = here.daemon.movement()
         if now != moved:
             moved, since = now, clock.monotonic()
         if clock.monotonic() - since >= patience or _is_hopeless(here.daemon):
             return False
         here.wake.wait(0.2)
     return False
-
-
-def _moved(daemon: Daemon) -> tuple[int, int]:
-    uploads = [carrier.upload for carrier in daemon.carriers]
-    return sum(upload.moved for upload in uploads), sum(upload.uploaded.files for upload in uploads)
 
 
 def _is_hopeless(daemon: Daemon) -> bool:

@@ -22,7 +22,7 @@ def main(options: Namespace) -> int:
     with serving(options, hurry=False, lock_seconds=None) as here:
         log.info("ready", pid=os.getpid())
         with display(sys.stderr, here.daemon):
-            here.daemon.run()
+            here.daemon.run(here.leave)
         log.info("stopped")
     # A lane may still wait for a silent server; what it does is durable or will be done again.
     sys.stderr.flush()

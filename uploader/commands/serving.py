@@ -31,10 +31,14 @@ log = EventLog("uploader")
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """An uploader that is ready to tick. ``stop`` ends it, ``wake`` makes it tick at once."""
+    """An uploader that is ready to tick.
+
+    ``stop`` ends it at once, ``leave`` as soon as everything is delivered; ``wake`` makes it tick.
+    """
 
     daemon: Daemon
     stop: threading.Event
+    leave: threading.Event
     wake: threading.Event
 
 
@@ -58,8 +62,8 @@ def serving(options: Namespace, *, hurry: bool, lock_seconds: float | None) -> I
     """
     settings = read_settings()
     watched = watches(options)
-    stop, wake = threading.Event(), threading.Event()
-    _end_at_signals(stop, wake)
+    stop, leave, wake = threading.Event(), threading.Event(), threading.Event()
+    _end_at_signals(stop, leave, wake)
     clock = SystemClock()
     deadline = None if lock_seconds is None else Deadline(clock, lock_seconds)
     folders = [settings.root, *(watch.folder for watch in watched)]
@@ -69,7 +73,7 @@ def serving(options: Namespace, *, hurry: bool, lock_seconds: float | None) -> I
         world = _world(settings, stop, wake, hurry=hurry)
         daemon = Daemon(world, settings.root, watched, wake)
         try:
-            yield Serving(daemon, stop, wake)
+            yield Serving(daemon, stop, leave, wake)
         finally:
             stop.set()
             daemon.close()
@@ -92,17 +96,18 @@ def _world(settings: Settings, stop: threading.Event, wake: threading.Event, *, 
     )
 
 
-def _end_at_signals(stop: threading.Event, wake: threading.Event) -> None:
-    """Let the first signal end the loop; the second one, with the old handlers back, ends the process."""
-    old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+def _end_at_signals(stop: threading.Event, leave: threading.Event, wake: threading.Event) -> None:
+    """Let SIGINT end the loop at once and SIGTERM when all is delivered; the next signal, as ever, ends the process."""
+    asked = {signal.SIGINT: stop, signal.SIGTERM: leave}
+    old = {number: signal.getsignal(number) for number in asked}
 
-    def end(_number: int, _frame: object) -> None:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-        stop.set()
+    def end(number: int, _frame: object) -> None:
+        for each, handler in old.items():
+            signal.signal(each, handler)
+        asked[signal.Signals(number)].set()
         wake.set()
 
-    for number in old:
+    for number in asked:
         signal.signal(number, end)
 
 
