@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _BAR = re.compile(
     r"(?:(?P<name>.*): +|\s*)(?P<percent>\d{1,3})%\|[^|]*\| *"
@@ -36,6 +37,8 @@ class Bar:
         return self.fraction >= 1
 
 
+# Each line is asked about for the log and for the numbers.
+@lru_cache(maxsize=4)
 def parse_bar(text: str) -> Bar | None:
     """Return the bar that a clean line shows, or None when it is none."""
     if "%|" not in text:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from shared.layout import SessionFolder
 
-CHUNK_BYTES = 1 << 20
+# So much is dealt with in about a tenth of a second.
+CHUNK_BYTES = 1 << 18
 # A note costs two fsyncs; without it a restarted handler only reads a little more again.
 NOTE_SECONDS = 5.0
 
@@ -92,7 +93,7 @@ class Follower:
         return self._log.tail
 
     def read(self) -> bool:
-        """Deal with up to a MiB of new output; return whether there was any."""
+        """Deal with some of the new output, 256 KiB at most; return whether there was any."""
         data = self._next_bytes()
         saved = self._state.saved
         self._take(self._reader.feed(data) if data else [])

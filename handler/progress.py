@@ -210,11 +210,11 @@ def _found_step(state: State, match: re.Match[str], _run: Run, _at: float) -> St
 
 
 def _skipped(state: State, _match: re.Match[str], _run: Run, _at: float) -> State:
-    return _with(state, skipped=state.skipped + 1)
+    return _with(state, phase=Phase.TRAINING, skipped=state.skipped + 1)
 
 
-def _out_of_memory(state: State, _match: re.Match[str], _run: Run, _at: float) -> State:
-    return _with(state, out_of_memory=state.phase)
+def _out_of_memory(state: State, match: re.Match[str], _run: Run, _at: float) -> State:
+    return _with(state, out_of_memory=Phase.TRAINING if "training step" in match.group() else state.phase)
 
 
 def _nan(state: State, _match: re.Match[str], _run: Run, _at: float) -> State:
@@ -233,7 +233,7 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[State, re.Match[str], Run, float]
     (re.compile(r"^Generating baseline samples"), _sampling),
     (re.compile(r"^Found step (\d+) in metadata"), _found_step),
     (re.compile(r"^# OOM during training step, skipping batch"), _skipped),
-    (re.compile(r"CUDA out of memory|OutOfMemoryError|^(?:RuntimeError: )?OOM during training step"), _out_of_memory),
+    (re.compile(r"CUDA out of memory|OutOfMemoryError|OOM during training step"), _out_of_memory),
     (re.compile(r"^loss is nan$"), _nan),
     (re.compile(r"^Job stopped$"), _stopped),
     (re.compile(r"^(?:# Running job:|Loading |Quantizing |Caching |Dataset: )"), _loading),

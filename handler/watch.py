@@ -105,7 +105,8 @@ async def watch(
     """Watch the training of ``session`` below ``root`` to its end; afterwards none of its processes is left.
 
     ``report`` is called after each look that found something new, every quarter of a second at most, and with fresh
-    usage every few seconds. A cancellation of this call ends the training too and is then raised again.
+    usage every few seconds; what it raises ends the training. A cancellation of this
+    call ends the training too and is then raised again.
     """
     watcher = _Watcher(session, root, follower, settings, report, clock or SystemClock(), meter or GpuMeter())
     # Of a trainer that was gone before anybody looked, nothing is known here.
@@ -169,6 +170,8 @@ class _Watcher:
         if not clean:
             _log.error("processes_left", pids=[process.pid for process in self._tree.members()])
         await self._meter.close()
+        for _ in iter(self._follower.read, False):
+            await asyncio.sleep(0)  # A long rest must not keep the event loop from its other work.
         self._follower.finish()
         self._tell()
         return clean

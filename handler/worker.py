@@ -58,7 +58,8 @@ class Worker:
         try:
             with ended_by_signals(stop):
                 self.last_answer = await run_job(job, self._workshop(_sender(job)), stop)
-                return self.last_answer
+                # A copy, because the SDK takes the error out of what it is given.
+                return dict(self.last_answer)
         finally:
             self._busy = False
 

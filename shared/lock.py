@@ -6,9 +6,14 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
+from pydantic import ValidationError
+
+from shared.contract.process import ProcessIdentity, find, identify, same_machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -55,13 +60,51 @@ def _lock(
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            _evict_heirs(descriptor)
             if not told:
                 waiting(folder)
                 told = True
             if (deadline is not None and deadline.passed()) or wait(_ASK_AGAIN_SECONDS):
                 return False
         else:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, identify().model_dump_json().encode(), 0)
             return True
+
+
+def _evict_heirs(descriptor: int) -> None:
+    """End the processes that hold the lock only because its owner was killed and they had inherited it.
+
+    The SDK's ping process is one: after a SIGKILL of the handler it would go on claiming the old job for ever.
+    """
+    owner = _owner(descriptor)
+    if owner is None or not same_machine(owner) or find(owner) is not None:
+        return
+    lock = os.fstat(descriptor)
+    for process in psutil.process_iter():
+        if process.pid != os.getpid() and _holds(process.pid, lock):
+            with suppress(psutil.Error):
+                process.kill()
+
+
+def _owner(descriptor: int) -> ProcessIdentity | None:
+    try:
+        return ProcessIdentity.model_validate_json(os.pread(descriptor, 4096, 0))
+    except ValidationError:
+        return None
+
+
+def _holds(pid: int, lock: os.stat_result) -> bool:
+    """Return whether process ``pid`` has the lock, not merely the file: others may be waiting for it."""
+    process = Path(f"/proc/{pid}")
+    try:
+        for descriptor in (process / "fd").iterdir():
+            file = descriptor.stat()
+            if (file.st_dev, file.st_ino) == (lock.st_dev, lock.st_ino):
+                return "FLOCK" in (process / "fdinfo" / descriptor.name).read_text()
+    except OSError:
+        return False
+    return False
 
 
 def _file(role: str, folder: Path) -> Path:

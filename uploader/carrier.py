@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from shared.contract.process import find, same_machine
-from shared.contract.session import Session
+from shared.contract.session import Outcome, Session
 from shared.contract.upload import DrainReceipt, StorageState
 from shared.errors import ErrorCode, FerryError
 from shared.log import EventLog
@@ -192,7 +192,8 @@ class Carrier:
             saved=saved_by_path(session.saved),
             visible=alive and trainer is not None and can_see(trainer.pid),
             ended=session.drain is not None and not alive,
-            by_itself=session.ending is None or session.ending.by_itself,
+            # A trainer that failed may have been in the middle of a file as well as one that was killed.
+            by_itself=session.ending is None or session.ending.outcome is Outcome.FINISHED,
         )
 
     def _drain_token(self) -> str | None:

@@ -6,7 +6,6 @@ original. The reader refuses duplicate keys, and what would explode: aliases of 
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, Any, Self
 
@@ -56,15 +55,14 @@ def load_yaml(text: str) -> object:
 
 
 def dump_config(config: Mapping[str, Any]) -> bytes:
-    """Return the configuration as YAML in UTF-8. Raises ConfigError where ai-toolkit would put in a variable."""
+    """Return the configuration as YAML. Raises ConfigError where ai-toolkit would put in a variable."""
+    # In ASCII, with everything else escaped: PyYAML reads some separators of Unicode as line ends.
     content: bytes = yaml.dump(
         dict(config),
         Dumper=_Writer,
         encoding="utf-8",
-        allow_unicode=True,
         sort_keys=False,
         default_flow_style=False,
-        width=math.inf,
     )
     if b"${" in content:
         raise ConfigError("a path in it holds ${, where ai-toolkit would put in a variable; rename the file or folder")

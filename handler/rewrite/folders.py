@@ -44,6 +44,11 @@ class Folders:
         beaten = any(self._agreement(rival, staged) > agreement for rival in self.rivals(reference, staged))
         return None if beaten else staged
 
+    def take_root(self, reference: Reference) -> str:
+        """Note that ``reference``, which no folder fits, means the whole dataset."""
+        self._claims[""].append(reference)
+        return ""
+
     def rivals(self, reference: Reference, staged: str) -> list[Reference]:
         """Return what else is written as another folder than ``reference``, although it would mean the same."""
         return [
@@ -64,7 +69,7 @@ class Folders:
         return self._matcher.agreement(self._named(reference.text), staged)
 
     def _same(self, one: Reference, other: Reference) -> bool:
-        """Return whether two paths agree as far as both go."""
+        """Return whether two paths agree as far as both go; the whole dataset agrees only with itself."""
         parts = (components(self._named(one.text)), components(self._named(other.text)))
         shorter, longer = sorted(parts, key=len)
-        return longer[len(longer) - len(shorter) :] == shorter
+        return longer == shorter or (bool(shorter) and longer[len(longer) - len(shorter) :] == shorter)

@@ -112,7 +112,7 @@ class Inputs:
         if text.lower().endswith(".json"):
             return self._matcher.file(text)
         folder = self._folders.meaning(reference)
-        return "" if folder is None and self._only_training else folder
+        return self._folders.take_root(reference) if folder is None and self._only_training else folder
 
     def _file_or_text(self, text: str) -> str | None:
         looks_like_file = bool(_LOOKS_LIKE_FILE.fullmatch(text))

@@ -22,12 +22,12 @@ PATIENCE = Patience(seconds=300.0)
 _WRONG_CONTENTS = 3
 
 
-class StoppedError(Exception):
-    """Staging is to stop."""
-
-
 class Downloads:
-    """Downloads objects of one bucket, in any number of threads, until ``stop`` is set."""
+    """Downloads objects of one bucket, in any number of threads.
+
+    ``arrived`` is told the bytes of each block and may raise to end the download; ``stop`` ends the pauses between
+    attempts.
+    """
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Downloads:
     def fetch(self, record: ObjectRecord, part: Path) -> None:
         """Put the object into the file ``part``.
 
-        Raises StorageError where it cannot be had or is not what was listed, StoppedError, and OSError.
+        Raises StorageError where it cannot be had or is not what was listed, and OSError as the disk does.
         """
         for remaining in reversed(range(_WRONG_CONTENTS)):
             if self._attempt(record, part) == record.md5 or record.md5 is None:
@@ -61,8 +61,6 @@ class Downloads:
         with part.open("wb") as file:
 
             def take(block: bytes) -> None:
-                if self._stop.is_set():
-                    raise StoppedError
                 file.write(block)
                 digest.update(block)
                 self._arrived(len(block))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from handler.stage.archives import unpack
 from handler.stage.beside import put_back
-from handler.stage.download import PATIENCE, Downloads, StoppedError
+from handler.stage.download import PATIENCE, Downloads
 from handler.stage.listing import Item, list_items
 from handler.stage.record import StagedFile, StagedObject, read_record, record_file, write_record
 from handler.stage.tree import StagedTree, read_tree
@@ -78,6 +78,10 @@ def stage(
             f"The dataset folder {source.folder_path!r} in the bucket {source.bucket_name} holds nothing to train on.",
         )
     return tree
+
+
+class _StoppedError(Exception):
+    """Staging is to stop."""
 
 
 class _Staging:
@@ -205,7 +209,7 @@ class _Staging:
 
     def _raise_if_stopped(self) -> None:
         if self._stop.is_set() or self._abort.is_set():
-            raise StoppedError
+            raise _StoppedError
 
 
 @contextmanager
@@ -213,7 +217,7 @@ def _plain_errors(target: Path, stop: threading.Event) -> Iterator[None]:
     """Turn what the disk says, and the wish to stop, into errors that a person can act on."""
     try:
         yield
-    except (StoppedError, StorageError) as error:
+    except (_StoppedError, StorageError) as error:
         if isinstance(error, StorageError) and not stop.is_set():
             raise
         raise FerryError(ErrorCode.CANCELLED, "Staging the dataset was stopped.") from error

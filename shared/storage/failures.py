@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 
-def refused(response: httpx.Response, what: str, secrets: Collection[str] = ()) -> StorageError:
-    """Return the error in an answer that is none of the 2xx and whose body has been read."""
+def refused(response: httpx.Response, text: str, what: str, secrets: Collection[str] = ()) -> StorageError:
+    """Return the error in an answer that is none of the 2xx; ``text`` is its body."""
     if response.is_redirect:
         target = response.headers.get("location", "elsewhere")
         return StorageError(
             Trouble.BROKEN, what, mask(f"the address redirects to {target}", secrets), status=response.status_code
         )
     content_type = response.headers.get("content-type", "")
-    return classify(response.status_code, content_type, mask(response.text, secrets), response.headers, what=what)
+    return classify(response.status_code, content_type, mask(text, secrets), response.headers, what=what)
 
 
 def failed(
@@ -33,7 +33,7 @@ def failed(
     if isinstance(error, StorageApiError):
         return _api_error(error, what, secrets)
     if isinstance(error, httpx.HTTPStatusError):
-        return refused(error.response, what, secrets)
+        return refused(error.response, error.response.text, what, secrets)
     detail = mask(str(error), secrets) or type(error).__name__
     if isinstance(error, httpx.PoolTimeout):
         return StorageError(Trouble.BUSY, what, "all connections of this process were in use for too long")
@@ -71,7 +71,7 @@ def _api_error(error: StorageApiError, what: str, secrets: Collection[str]) -> S
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, httpx.HTTPStatusError):
-            return refused(cause.response, what, secrets)
+            return refused(cause.response, cause.response.text, what, secrets)
         cause = cause.__context__
     status = int(error.status) if str(error.status).isdecimal() else 500
     return classify(status, "text/plain", mask(str(error.message), secrets), {}, what=what)

@@ -61,26 +61,48 @@ class Wire:
     ) -> httpx.Response:
         """Return the answer, read to its end. Raises StorageError unless it is one of the 2xx."""
         length = {} if method == "HEAD" else {"Content-Length": str(body.size if body else 0)}
-        with self.translated(what):
-            content = _exactly(body, what) if body else None
-            response = self.client.request(method, url, headers={**headers, **length}, content=content)
-        if not response.is_success:
-            raise refused(response, what, self._secrets)
-        return response
+        content = _exactly(body, what) if body else None
+        with self._answered(method, url, what, {**headers, **length}, content) as response:
+            with self.translated(what):
+                response.read()
+            return response
 
     @contextmanager
     def stream(self, url: str, what: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         """Hold the answer of a GET with its body yet to be read. Raises as ``send`` does."""
+        with self._answered("GET", url, what, headers) as response:
+            yield response
+
+    @contextmanager
+    def _answered(
+        self, method: str, url: str, what: str, headers: Mapping[str, str], content: Iterator[bytes] | None = None
+    ) -> Iterator[httpx.Response]:
         with self.translated(what):
-            response = self.client.send(self.client.build_request("GET", url, headers=dict(headers)), stream=True)
+            request = self.client.build_request(method, url, headers=headers, content=content)
+            response = self.client.send(request, stream=True)
         try:
             if not response.is_success:
                 with self.translated(what):
-                    response.read()
-                raise refused(response, what, self._secrets)
+                    text = _last_words(response) if content else response.read()
+                raise refused(response, text.decode(errors="replace"), what, self._secrets)
             yield response
         finally:
             response.close()
+
+
+def _last_words(response: httpx.Response) -> bytes:
+    """Return a refusal's body but leave its end unread, so that the connection is closed and not used again.
+
+    A server that refuses before it has taken the whole body may leave the rest in the connection, and then neither
+    hear nor answer the next request on it.
+    """
+    length = response.headers.get("content-length", "")
+    text = bytearray()
+    for block in response.iter_bytes():
+        text += block
+        if length.isdecimal() and response.num_bytes_downloaded >= int(length):
+            break
+    return bytes(text)
 
 
 def _exactly(body: Body, what: str) -> Iterator[bytes]:

@@ -1,0 +1,43 @@
+"""Every form that tqdm draws a bar in."""
+
+from __future__ import annotations
+
+import pytest
+
+from handler.bar import Bar, parse_bar
+
+
+def test_the_training_bar() -> None:
+    line = "my: lora:  25%|██▌       | 10/40 [01:00:02<1:00:08,  3.62it/s, lr: 1.0e-04 loss: 9.070e-01]"
+    assert parse_bar(line) == Bar(
+        name="my: lora",
+        fraction=0.25,
+        done=10,
+        total=40,
+        elapsed=3602,
+        remaining=3608,
+        seconds_per_item=1 / 3.62,
+        postfix="lr: 1.0e-04 loss: 9.070e-01",
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "done", "remaining", "pace"),
+    [
+        ("lora:   0%|          | 0/40 [00:00<?, ?it/s]", "lora", 0, None, None),
+        ("lora:  25%|##5       | 500/2000 [10:00<30:00,  1.20s/it, lr: 1.0e-04 loss: nan]", "lora", 500, 1800.0, 1.2),
+        ("100%|██████████| 6/6 [00:00<00:00, 19722.43it/s]", "", 6, 0.0, 1 / 19722.43),
+        ("model.safetensors:  45%|████▌     | 1.2G/2.7G [00:10<00:12, 120MB/s]", "model.safetensors", None, 12.0, None),
+        ("lora:  50%|█████     | 20/40 [1d02:00:00<1d02:00:00, 4680.00s/it]", "lora", 20, 93600.0, 4680.0),
+    ],
+)
+def test_other_bars(line: str, name: str, done: int | None, remaining: float | None, pace: float | None) -> None:
+    bar = parse_bar(line)
+    assert bar is not None
+    assert (bar.name, bar.done, bar.remaining) == (name, done, remaining)
+    assert bar.seconds_per_item == (None if pace is None else pytest.approx(pace))
+
+
+@pytest.mark.parametrize("line", ["", "25%| of the people", "Saving at step 10", "lora: 12it [00:03,  3.9it/s]"])
+def test_what_is_no_bar(line: str) -> None:
+    assert parse_bar(line) is None

@@ -1,0 +1,39 @@
+"""What a run wrote is told apart from what was there before."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from handler.inventory import Inventory, before_file, take_inventory
+from tests.unit.handler.toolkits import make_session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_new_rewritten_and_replaced_files_have_changed_and_others_have_not(tmp_path: Path) -> None:
+    for name in ("same", "rewritten", "replaced", "deleted"):
+        (tmp_path / name).write_text("a")
+        os.utime(tmp_path / name, (1, 1))
+    before = take_inventory(tmp_path)
+    (tmp_path / "rewritten").write_text("b")
+    (tmp_path / "other").write_text("a")
+    os.utime(tmp_path / "other", (1, 1))
+    (tmp_path / "other").replace(tmp_path / "replaced")
+    (tmp_path / "deleted").unlink()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "new").write_text("")
+    assert before.changed(take_inventory(tmp_path)) == {"rewritten", "replaced", "folder/new"}
+
+
+def test_a_later_handler_reads_what_was_there_before(tmp_path: Path) -> None:
+    session = make_session(tmp_path)
+    (session.output / "ä.safetensors").write_text("a")
+    before = take_inventory(session.output)
+    before.write(before_file(session))
+    assert Inventory.read(before_file(session)) == before
+
+
+def test_no_output_is_an_empty_inventory(tmp_path: Path) -> None:
+    assert take_inventory(tmp_path / "absent") == Inventory()

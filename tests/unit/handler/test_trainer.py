@@ -1,0 +1,146 @@
+"""The trainer's command and environment, and what is found of it later."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from handler.trainer import MARKER, check_toolkit, command, environment, live_trainers, start
+from handler.tree import Tree
+from shared.contract.process import find
+from shared.contract.trainer_exit import TrainerExit
+from shared.errors import ErrorCode, FerryError
+from tests.unit.handler.toolkits import make_session, make_settings, make_toolkit, until
+
+SECRETS = {
+    "SUPABASE_SERVICE_KEY": "supabase-secret",
+    "SUPABASE_URL": "https://x.supabase.co",
+    "RUNPOD_AI_API_KEY": "runpod-secret",
+    "RUNPOD_POD_ID": "pod",
+    "PYTHONPATH": "/elsewhere",
+    "VIRTUAL_ENV": "/venv",
+    "AITK_JOB_ID": "7",
+}
+
+
+def test_the_command_runs_the_configuration_by_its_absolute_path(tmp_path: Path) -> None:
+    assert command(make_settings(tmp_path), Path("config.yaml")) == [
+        sys.executable,
+        "run.py",
+        f"{Path.cwd()}/config.yaml",
+    ]
+
+
+def test_only_allowed_variables_reach_the_trainer(tmp_path: Path) -> None:
+    session = make_session(tmp_path)
+    allowed = {
+        "HOME": "/root",
+        "HF_TOKEN": "hf_token_value",
+        "HF_HUB_DISABLE_XET": "1",
+        "CUDA_VISIBLE_DEVICES": "0",
+        "LC_ALL": "C.UTF-8",
+        "SEED": "42",
+    }
+    refused = {"DATABASE_URL": "x", "AWS_SECRET_ACCESS_KEY": "aws-secret", "HF_TOKEN_OF_SOMEONE": "x"}
+    environ = {**SECRETS, **allowed, **refused, "PATH": "/venv/bin:/usr/bin:/bin"}
+    assert environment(environ, make_settings(tmp_path), session) == {
+        **allowed,
+        "PATH": "/usr/bin:/bin",
+        "PYTHONUNBUFFERED": "1",
+        MARKER: str(session.path),
+    }
+
+
+def test_more_variables_by_name_or_pattern_but_never_the_workers_own_secrets(tmp_path: Path) -> None:
+    more = {"WANDB_API_KEY": "wandb-secret", "WANDB_MODE": "offline", "MY_TOKEN": "my-secret-token", "MY_MODE": "x"}
+    copies = {"MY_COPY": "supabase-secret", "WANDB_NOTE": "see runpod-secret"}
+    settings = make_settings(
+        tmp_path, variables=("WANDB_*", "WANDB_API_KEY", "MY_*", "SUPABASE_*", "RUNPOD_POD_ID", "*")
+    )
+    passed = environment({**SECRETS, **more, **copies, "supabase_key": "x"}, settings, make_session(tmp_path))
+    assert {name for name in passed if name not in {"PYTHONUNBUFFERED", MARKER}} == {
+        "WANDB_API_KEY",
+        "WANDB_MODE",
+        "MY_MODE",
+    }
+
+
+def test_the_workers_own_environment_is_not_in_the_path(tmp_path: Path) -> None:
+    own = str(Path(sys.prefix, "bin"))
+    passed = environment({"PATH": f"{own}:/usr/bin"}, make_settings(tmp_path), make_session(tmp_path))
+    assert passed["PATH"] == "/usr/bin"
+
+
+def test_the_toolkits_version_is_read_where_there_is_one(tmp_path: Path) -> None:
+    toolkit = make_toolkit(tmp_path, "")
+    assert check_toolkit(make_settings(toolkit)) == ""
+    (toolkit / "version.py").write_text('VERSION = "0.12.26"\n')
+    assert check_toolkit(make_settings(toolkit)) == "0.12.26"
+
+
+def test_a_missing_toolkit_or_interpreter_is_named(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path / "none")
+    with pytest.raises(FerryError, match="AI_TOOLKIT_DIR") as missing:
+        check_toolkit(settings)
+    assert missing.value.code is ErrorCode.TOOLKIT_NOT_FOUND
+    settings = make_settings(make_toolkit(tmp_path / "toolkit", ""), python="/no/such/python")
+    with pytest.raises(FerryError, match="AI_TOOLKIT_PYTHON") as missing:
+        check_toolkit(settings)
+    assert missing.value.code is ErrorCode.TOOLKIT_NOT_FOUND
+
+
+REPORTING = """
+import json, os, signal, sys
+print(json.dumps({
+    "arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ),
+    "leads": os.getsid(0) == os.getpid(), "input": sys.stdin.read(),
+    "default": signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+}))
+print("to stderr", file=sys.stderr)
+"""
+
+
+def test_a_started_trainer_finds_what_it_needs_and_nothing_else(tmp_path: Path) -> None:
+    session = make_session(tmp_path)
+    toolkit = make_toolkit(tmp_path / "toolkit", REPORTING)
+    session.trainer_output.write_text("earlier\n")
+    session.trainer_exit.write_text("of an earlier trainer")
+    environ = {**os.environ, **SECRETS}
+    root = start(session, make_settings(toolkit), environ)
+    asyncio.run(until(lambda: find(root) is None))
+    earlier, reported, to_stderr = session.trainer_output.read_text().splitlines()
+    told = json.loads(reported)
+    assert (earlier, to_stderr) == ("earlier", "to stderr")
+    assert told["arguments"] == [str(session.config_file)]
+    assert told["folder"] == str(toolkit)
+    assert (told["leads"], told["input"], told["default"]) == (True, "", True)
+    assert told["environment"][MARKER] == str(session.path)
+    assert not set(SECRETS) & set(told["environment"])
+    ended = TrainerExit.read(session.trainer_exit)
+    assert ended is not None
+    assert ended.code == 0
+
+
+def test_an_interpreter_that_cannot_be_started_ends_with_a_code_and_a_line(tmp_path: Path) -> None:
+    session = make_session(tmp_path)
+    settings = make_settings(make_toolkit(tmp_path / "toolkit", ""), python="/no/such/python")
+    root = start(session, settings, os.environ)
+    asyncio.run(until(lambda: find(root) is None))
+    ended = TrainerExit.read(session.trainer_exit)
+    assert ended is not None
+    assert ended.code == 127
+    assert "/no/such/python" in session.trainer_output.read_text()
+
+
+def test_a_living_trainer_is_found_by_its_marker_and_an_ended_one_is_not(tmp_path: Path) -> None:
+    session = make_session(tmp_path)
+    settings = make_settings(make_toolkit(tmp_path / "toolkit", "import signal; signal.pause()"))
+    root = start(session, settings, os.environ)
+    assert dict(live_trainers())[session.path].pid == root.pid
+    assert asyncio.run(Tree(session.path, root).end(polite_seconds=0))
+    assert session.path not in dict(live_trainers())
