@@ -13,7 +13,7 @@ from shared.contract.upload import Upload, Worker
 from shared.layout import worker_file
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Awaitable, Callable, Hashable
 
     from handler.book import Book
     from shared.clock import Clock
@@ -39,7 +39,14 @@ class Drained:
         return self.receipt is not None and self.receipt.complete
 
 
-async def drain(book: Book, settings: Settings, clock: Clock, most_seconds: float | None = None) -> Drained:
+async def drain(
+    book: Book,
+    settings: Settings,
+    clock: Clock,
+    most_seconds: float | None = None,
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Drained:
     """Ask for everything to be delivered and wait for the answer.
 
     Gives up when nothing has moved for ``drain_seconds`` of the settings, or after ``most_seconds`` in all; the
@@ -47,7 +54,7 @@ async def drain(book: Book, settings: Settings, clock: Clock, most_seconds: floa
     """
     token = secrets.token_hex(16)
     book.enter(Phase.DRAINING, drain=DrainRequest(token=token, at=clock.now()))
-    return await _Waiting(book, settings, clock, token).until_answered(most_seconds)
+    return await _Waiting(book, settings, clock, token).until_answered(most_seconds, sleep)
 
 
 class _Waiting:
@@ -59,7 +66,7 @@ class _Waiting:
         self._beats = worker_file(settings.root, settings.worker)
         self._upload: Upload | None = None
 
-    async def until_answered(self, most_seconds: float | None) -> Drained:
+    async def until_answered(self, most_seconds: float | None, sleep: Callable[[float], Awaitable[None]]) -> Drained:
         whole = None if most_seconds is None else Deadline(self._clock, most_seconds)
         still = Deadline(self._clock, self._settings.handler.drain_seconds)
         silent = Deadline(self._clock, UPLOADER_SILENCE_SECONDS)
@@ -75,7 +82,7 @@ class _Waiting:
                 beat, silent = seen, Deadline(self._clock, UPLOADER_SILENCE_SECONDS)
             if still.passed() or silent.passed() or (whole is not None and whole.passed()):
                 return Drained(None, self._upload, uploader_silent=silent.passed())
-            await asyncio.sleep(_LOOK_SECONDS)
+            await sleep(_LOOK_SECONDS)
 
     def _movement(self) -> Hashable:
         upload = self._upload

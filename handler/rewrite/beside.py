@@ -53,7 +53,7 @@ def _is_in_the_way(one: Input, trainings: list[Input], tree: StagedTree) -> bool
     if one.kind is Kind.FOLDER:
         return bool(around)
     if one.kind is Kind.FILE and around:
-        return not any(_writteninside(one.text, training.text) for training in around) and not _accompanied(one, tree)
+        return not any(_written_inside(one.text, training.text) for training in around) and not _accompanied(one, tree)
     return False
 
 
@@ -62,7 +62,7 @@ def inside(path: str, folder: str) -> bool:
     return path != folder and (not folder or path.startswith(f"{folder}/"))
 
 
-def _writteninside(path: str, folder: str) -> bool:
+def _written_inside(path: str, folder: str) -> bool:
     parts, around = components(path), components(folder)
     return len(parts) > len(around) and parts[: len(around)] == around
 

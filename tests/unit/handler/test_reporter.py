@@ -1,0 +1,34 @@
+"""Progress goes to RunPod rarely, numbered, and never right before the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from handler.reporter import PACE_SECONDS, Reporter
+from shared.contract.session import Progress
+from tests.unit.handler.made import FakeClock, folder, session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def test_updates_keep_the_pace_and_carry_a_number(tmp_path: Path) -> None:
+    clock = FakeClock()
+    sent: list[Mapping[str, Any]] = []
+    reporter = Reporter(sent.append, clock)
+    shown = session(folder(tmp_path), progress=Progress(step=3, total=9))
+    for _ in range(10):
+        reporter.tell(shown)
+        clock.passed += PACE_SECONDS / 5
+    assert [update["sequence"] for update in sent] == [1, 2]
+    assert (sent[0]["step"], sent[0]["total"], sent[0]["phase"]) == (3, 9, "preparing")
+    reporter.end()
+    clock.passed += 100
+    reporter.tell(shown)
+    assert len(sent) == 2
+
+
+def test_nothing_to_wait_for_when_nothing_was_sent() -> None:
+    asyncio.run(Reporter(lambda _: None, FakeClock()).silence())
