@@ -40,10 +40,7 @@ _STOPS = {
     Stop.INTERRUPTED: (
         Outcome.INTERRUPTED,
         ErrorCode.INTERRUPTED,
-        (
-            "The worker was told to stop while the trainer was {doing}: run the job again and it goes on from the last "
-            "checkpoint."
-        ),
+        "The worker was told to stop while the trainer was {doing}: run the job again.",
     ),
     Stop.STALLED: (
         Outcome.FAILED,

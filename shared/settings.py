@@ -146,8 +146,8 @@ def _bandwidth(text: str) -> int | None:
     return value
 
 
-def _root(reader: _Reader, volume: bool) -> Path:
-    default = SERVERLESS_VOLUME / "training" if volume else Path("/workspace/training")
+def _root(reader: _Reader, volume: Path) -> Path:
+    default = volume / "training" if volume.is_dir() else Path("/workspace/training")
     root = Path(reader.text("TRAINING_ROOT", str(default)))
     if not root.is_absolute():
         raise FerryError(ErrorCode.INVALID_INPUT, f"TRAINING_ROOT is {str(root)!r}, but it must be an absolute path.")
@@ -190,12 +190,11 @@ def read_settings(environ: Mapping[str, str] | None = None, serverless_volume: P
     """Return what the environment says. Raises FerryError naming the first variable that is missing or wrong."""
     environ = os.environ if environ is None else environ
     reader = _Reader(environ)
-    mounted = serverless_volume.is_dir()
     url = reader.required("SUPABASE_URL", "your project's address, https://<project>.supabase.co")
     reader.parsed("SUPABASE_URL", url, _url)
     key = reader.required("SUPABASE_SERVICE_KEY", "your project's service_role key")
-    root = _root(reader, mounted)
-    volume = mounted and root.is_relative_to(serverless_volume)
+    root = _root(reader, serverless_volume)
+    volume = serverless_volume.is_dir() and root.is_relative_to(serverless_volume)
     return Settings(
         storage=StorageSettings(url=url.rstrip("/"), key=key),
         root=root,
@@ -208,4 +207,4 @@ def read_settings(environ: Mapping[str, str] | None = None, serverless_volume: P
 
 def read_root(environ: Mapping[str, str] | None = None, serverless_volume: Path = SERVERLESS_VOLUME) -> Path:
     """Return the training root alone, for commands that need no Storage. Raises FerryError when it is wrong."""
-    return _root(_Reader(os.environ if environ is None else environ), serverless_volume.is_dir())
+    return _root(_Reader(os.environ if environ is None else environ), serverless_volume)

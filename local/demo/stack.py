@@ -24,7 +24,7 @@ _STOP_SECONDS = 90.0
 def storage_server(root: Path, log: Path) -> Iterator[StorageSettings]:
     """Run the embedded Storage in a process of its own; yields where it is and its key."""
     command = [sys.executable, "-m", "local", "storage", "--port", "0", "--root", str(root)]
-    with log.open("wb") as output, _running(command, output, os.environ, stdout=subprocess.PIPE) as process:
+    with log.open("ab") as output, _running(command, output, os.environ, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
         exported = dict(_exported(process.stdout.readline().decode()) for _ in range(2))
         yield StorageSettings(url=exported["SUPABASE_URL"], key=exported["SUPABASE_SERVICE_KEY"])
@@ -35,7 +35,7 @@ def worker(folder: Path, storage: StorageSettings, queue_url: str, log: Path) ->
     """Run supervisord with the project's own configuration below ``folder``, as the container would."""
     supervisord = Path(sys.executable).with_name("supervisord")
     command = [str(supervisord), "-c", str(PROJECT / "supervisord.conf")]
-    with log.open("wb") as output, _running(command, output, _environment(folder, storage, queue_url)) as process:
+    with log.open("ab") as output, _running(command, output, _environment(folder, storage, queue_url)) as process:
         yield process
 
 

@@ -1,0 +1,163 @@
+"""Every example, command and link of the documents is one that works."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import Any
+
+import pytest
+
+from handler.answer import MESSAGE, Finished, answer, refusal
+from handler.drain import Drained
+from handler.job import parse_job
+from local.__main__ import _COMMANDS
+from shared.contract.process import identify
+from shared.contract.session import Ending, Outcome, Progress, Session
+from shared.contract.upload import DrainReceipt, Upload
+from shared.errors import ErrorCode, FerryError
+from tests.docs.documents import PAGES, PROJECT, README, Page, page, quoted
+from uploader.commands.line import parser
+
+_PLACEHOLDERS = {"FOLDER": "/", "BUCKET": "bucket", "PREFIX": "prefix"}
+
+
+def finished(outcome: Outcome, warnings: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the answer to a job that came to its end."""
+    code = None if outcome is Outcome.FINISHED else ErrorCode.TRAINING_FAILED
+    session = Session(
+        session_id="training_session_1",
+        worker="worker",
+        handler=identify(),
+        input_hash="0",
+        model_name="my_lora",
+        name="my_lora",
+        bucket="bucket",
+        prefix="prefix/my_lora",
+        created_at=0.0,
+        progress=Progress(step=1, total=2, loss=0.5),
+    )
+    return answer(
+        Finished(
+            session=session,
+            ending=Ending(outcome=outcome, by_itself=True, error_code=code, at=1.0),
+            drained=Drained(DrainReceipt(token="t", complete=True, manifest_key="m"), Upload(worker="worker")),
+            output_path="/output",
+            tail=("last line",),
+            seconds=1.0,
+            warnings=warnings,
+        )
+    )
+
+
+def examples() -> list[dict[str, Any]]:
+    return [json.loads(block) for block in README.blocks("json")]
+
+
+def test_the_readmes_job_is_one_that_a_worker_takes() -> None:
+    job = parse_job(examples()[0])
+    assert job.warnings == ()
+    assert job.prefix == examples()[1]["upload_folder"]
+    assert job.model_name == examples()[1]["model_name"]
+    assert {quoted(row[0])[0] for row in README.table("field")} == set(examples()[0]["input"])
+
+
+def test_the_readmes_answer_has_the_keys_of_a_real_one() -> None:
+    shown, real = examples()[1], finished(Outcome.FINISHED)
+    assert list(shown) == list(real)
+    assert {key: type(value) for key, value in shown.items()} == {key: type(value) for key, value in real.items()}
+    assert shown["message"] == MESSAGE
+
+
+def test_the_keys_of_other_answers_are_the_ones_that_the_readme_names() -> None:
+    section = README.text.partition("### The answer")[2].partition("\n## ")[0].rpartition("```")[2]
+    usual = set(finished(Outcome.FINISHED))
+    warned = set(finished(Outcome.FINISHED, ("a sentence",))) - usual
+    failed = set(finished(Outcome.FAILED)) - usual
+    named = set(quoted(section))
+    assert warned == {"warnings"} <= named
+    assert failed == {"error", "error_code", "outcome", "log_tail"} <= named
+    assert set(refusal(FerryError(ErrorCode.BUSY, "busy"))) == {"success", "error", "error_code"}
+
+
+@pytest.mark.parametrize("name", ["test_input.json", ".runpod/tests.json"])
+def test_the_jobs_that_come_with_the_project_are_ones_that_a_worker_takes(name: str) -> None:
+    content = json.loads((PROJECT / name).read_bytes())
+    for event in content.get("tests", [content]):
+        assert parse_job(event).warnings == ()
+
+
+def commands() -> list[str]:
+    """Return every ``python -m …`` that is shown anywhere."""
+    found = [line for each in PAGES for line in Page(each).commands()]
+    return sorted({match for line in found for match in re.findall(r"python -m ([^;|&]+)", line)})
+
+
+def test_the_commands_are_there() -> None:
+    assert len(commands()) > 8
+    for command in commands():
+        module, *arguments = shlex.split(command.replace('"$(cat test_input.json)"', "JSON"))
+        match module:
+            case "uploader":
+                parser().parse_args([_PLACEHOLDERS.get(word, word) for word in arguments])
+            case "local":
+                assert arguments[0] in _COMMANDS
+            case "handler":
+                assert set(arguments) <= {"--test_input", "JSON", "--rp_serve_api"}
+            case _:
+                assert not arguments
+                assert (PROJECT / f"{module.replace('.', '/')}.py").is_file(), module
+
+
+def test_every_command_of_the_uploader_is_shown() -> None:
+    shown = {command.split()[1] for command in commands() if command.startswith("uploader ")}
+    assert shown == {path.stem for path in (PROJECT / "uploader" / "commands").glob("*.py") if _is_command(path.stem)}
+
+
+def _is_command(name: str) -> bool:
+    try:
+        parser().parse_args([name])
+    except SystemExit:
+        return False
+    return True
+
+
+def test_the_targets_of_make_are_there() -> None:
+    targets = set(re.findall(r"^(\w+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    shown = {target for each in PAGES for line in Page(each).commands() for target in re.findall(r"^make (\w+)", line)}
+    assert {"demo", "test"} <= shown <= targets
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_the_links_lead_somewhere(path: Any) -> None:
+    for link in Page(path).links():
+        file, _, anchor = link.partition("#")
+        if "://" in link:
+            assert link.startswith("https://")
+            continue
+        target = (path.parent / file).resolve() if file else path
+        assert target.is_file(), link
+        assert not anchor or anchor in Page(target).anchors(), link
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*PAGES, *(PROJECT / name for name in ("Dockerfile", "test_input.json", "docs/demo.svg"))],
+    ids=lambda path: path.name,
+)
+def test_no_page_tells_of_somebodys_own_machine(path: Any) -> None:
+    assert not re.search(r"(?<![\w.:-])/(?:home|root|tmp|work|Users|mnt)/", path.read_text("utf-8"))
+
+
+def test_the_pictures_are_of_modest_size() -> None:
+    assert (PROJECT / "docs" / "demo.svg").stat().st_size < 150_000
+    assert (PROJECT / "docs" / "samples.png").stat().st_size < 200_000
+
+
+def test_the_pods_start_command_uses_what_the_image_has() -> None:
+    dockerfile = (PROJECT / "Dockerfile").read_text()
+    start = page("operations").blocks("sh")[0]
+    for path in ("/app/ferry", "/opt/ferry/bin/python"):
+        assert path in start
+        assert path in dockerfile

@@ -1,0 +1,99 @@
+"""The image holds what the worker needs, and RunPod's files offer what it reads."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import tomllib
+from typing import Any
+
+import pytest
+
+from shared.settings import read_settings
+from tests.docs.documents import PROJECT, README, quoted
+
+DOCKERFILE = (PROJECT / "Dockerfile").read_text()
+RUNTIME = {"handler", "shared", "uploader"}
+REQUIRED = {"SUPABASE_URL": "https://project.supabase.co", "SUPABASE_SERVICE_KEY": "key"}
+
+
+def hub() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((PROJECT / ".runpod" / "hub.json").read_bytes())
+    return content
+
+
+def image_variables() -> dict[str, str]:
+    return dict(re.findall(r"([A-Z_]+)=(\S+)", DOCKERFILE.partition("\nENV ")[2].partition("\n\n")[0]))
+
+
+def test_the_toolkit_is_pinned() -> None:
+    assert re.search(r"^ARG AI_TOOLKIT_VERSION=\d+\.\d+\.\d+$", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^FROM ostris/aitoolkit:\$\{AI_TOOLKIT_VERSION\}$", DOCKERFILE, re.MULTILINE)
+
+
+def test_what_runs_is_copied_and_nothing_else() -> None:
+    copied = {source for source, _ in re.findall(r"^COPY (\S+) (\S+)$", DOCKERFILE, re.MULTILINE)}
+    assert copied == {*RUNTIME, "supervisord.conf", "requirements.lock"}
+    let_in = re.findall(r"^!(\S+)$", (PROJECT / ".dockerignore").read_text(), re.MULTILINE)
+    assert set(let_in) == copied
+
+
+def test_supervisord_finds_what_it_names() -> None:
+    text = (PROJECT / "supervisord.conf").read_text()
+    assert set(re.findall(r"%\(ENV_(\w+)\)s", text)) <= set(image_variables())
+    sections = configparser.RawConfigParser(inline_comment_prefixes=(";",))
+    sections.read_string(text)
+    modules = [sections[name]["command"].split()[2] for name in sections.sections() if "command" in sections[name]]
+    assert len(modules) == 3
+    for module in modules:
+        path = PROJECT / module.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
+    assert (
+        f'CMD ["/opt/ferry/bin/supervisord", "-c", "{image_variables()["FERRY_HOME"]}/supervisord.conf"]' in DOCKERFILE
+    )
+
+
+def test_the_images_variables_are_the_defaults() -> None:
+    names = {name: value for name, value in image_variables().items() if name.startswith("AI_")}
+    assert read_settings({**REQUIRED, **names}) == read_settings(REQUIRED)
+
+
+def test_the_hub_offers_every_variable_with_its_default() -> None:
+    offered = {field["key"]: field["input"] for field in hub()["config"]["env"]}
+    known = {quoted(row[0])[0] for row in README.table("variable")}
+    assert set(offered) == known | {"HF_TOKEN", "HF_HOME"}
+    assert {name for name, field in offered.items() if field.get("required")} == set(REQUIRED)
+    defaults = {name: field["default"] for name, field in offered.items() if name not in REQUIRED}
+    assert read_settings({**REQUIRED, **defaults}) == read_settings(REQUIRED)
+
+
+def test_the_hub_file_has_what_the_hub_asks_for() -> None:
+    assert {"title", "description", "type", "category", "config"} <= set(hub())
+    config = hub()["config"]
+    assert (hub()["type"], config["runsOn"], config["gpuCount"]) == ("serverless", "GPU", 1)
+    assert config["containerDiskInGb"] > 0
+    assert re.fullmatch(r"[A-Z]+_\d+(_PRO)?(,[A-Z]+_\d+(_PRO)?)*", config["gpuIds"])
+    tests = json.loads((PROJECT / ".runpod" / "tests.json").read_bytes())
+    assert tests["config"]["allowedCudaVersions"] == config["allowedCudaVersions"]
+    keys = {field["key"] for field in config["env"]}
+    assert all(set(preset["defaults"]) <= keys for preset in config["presets"])
+    assert set(REQUIRED) == {field["key"] for field in tests["config"]["env"]}
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_every_dependency_is_locked_with_its_hash(lock: str) -> None:
+    text = (PROJECT / lock).read_text()
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    for requirement in project["dependencies"]:
+        name = re.split(r"[^\w-]", requirement)[0]
+        locked = rf"^{re.escape(name)}==\S.*\\\n +--hash=sha256:"
+        assert re.search(locked, text, re.MULTILINE), name
+    assert not re.search(r"https?://", text)
+
+
+def test_the_licence_is_the_one_that_the_project_names() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    text = (PROJECT / "LICENSE").read_text()
+    assert text.startswith(f"{project['license']} License\n")
+    assert "Copyright (c) 2026 Ferry contributors" in text
