@@ -56,7 +56,7 @@ def test_the_default_in_the_table_is_the_default(name: str, mounted: bool, tmp_p
     volume = tmp_path if mounted else tmp_path / "none"
     root = {"TRAINING_ROOT": str(tmp_path / "training")} if name == "DRAIN_SECONDS" else {}
     shown = variables()[name] or [""]
-    written = {name: shown[0] if mounted else shown[-1]}
+    written = {name: (shown[0] if mounted else shown[-1]).replace("/runpod-volume", str(volume))}
     assert settings(volume, **root, **written) == settings(volume, **root)
 
 
