@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 MESSAGE = "Training completed successfully"
 TAIL_LINES = 40
-# RunPod refuses results of more than about 10 MB.
+# RunPod refuses results of more than about 10 MB, and people read less; the manifest lists everything.
 _MOST_LISTED = 200
+_LONGEST_TEXT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,11 @@ def answer(run: Finished) -> dict[str, Any]:
     code, sentence = error
     return {
         "success": False,
-        "error": sentence,
+        "error": _shortened(sentence),
         "error_code": str(code),
         **known,
         "outcome": str(run.ending.outcome),
-        "log_tail": list(run.tail[-TAIL_LINES:]),
+        "log_tail": [_shortened(line) for line in run.tail[-TAIL_LINES:]],
     }
 
 
@@ -79,6 +80,8 @@ def _undelivered(run: Finished) -> str:
     count = _count(upload, run.drained)
     if run.drained.receipt is not None:
         return f" {count} could not be uploaded{reason}."
+    if upload is not None and not (upload.pending.files or upload.failed.files):
+        return " The manifest had not been written when the waiting was given up; the uploader goes on with it."
     return f" {count} had not been uploaded when the waiting was given up{reason}; the uploader goes on with them."
 
 
@@ -94,7 +97,9 @@ def _missing(drained: Drained) -> list[dict[str, str]]:
         failures = drained.receipt.missing
     else:
         failures = drained.upload.failures if drained.upload else ()
-    return [{"path": failure.path, "reason": failure.reason} for failure in failures[:_MOST_LISTED]]
+    return [
+        {"path": _shortened(failure.path), "reason": _shortened(failure.reason)} for failure in failures[:_MOST_LISTED]
+    ]
 
 
 def _known(run: Finished) -> dict[str, Any]:
@@ -112,9 +117,19 @@ def _known(run: Finished) -> dict[str, Any]:
         "duration_seconds": round(run.seconds, 1),
         "files_uploaded": upload.uploaded.files if upload else 0,
         "bytes_uploaded": upload.uploaded.bytes if upload else 0,
-        "checkpoints": list(receipt.checkpoints) if receipt else [],
+        "checkpoints": list(receipt.checkpoints[-_MOST_LISTED:]) if receipt else [],
         "manifest": receipt.manifest_key if receipt else None,
         "missing": _missing(run.drained),
     }
     warnings = [*run.warnings, *(upload.warnings if upload else ())]
-    return {**known, "warnings": warnings} if warnings else known
+    return {**known, "warnings": _listed(warnings)} if warnings else known
+
+
+def _listed(warnings: list[str]) -> list[str]:
+    more = len(warnings) - _MOST_LISTED
+    shown = [_shortened(warning) for warning in warnings[:_MOST_LISTED]]
+    return [*shown, f"… and {more} more"] if more > 0 else shown
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"

@@ -20,13 +20,17 @@ log = EventLog("handler")
 
 
 class Book:
-    """The session's document in memory and on disk. A full disk never ends a training: the next write tries again."""
+    """The session's document in memory and on disk. A full disk never ends a training: the next write tries again.
+
+    ``refused`` is why the newest write failed, None where it did not.
+    """
 
     def __init__(self, folder: SessionFolder, session: Session, clock: Clock) -> None:
         self.folder = folder
         self.session = session
         self._clock = clock
         self._written: float | None = None
+        self.refused: OSError | None = None
 
     def note(self, **changes: object) -> None:
         """Take in what changed, and write it unless that was done within the last second."""
@@ -48,7 +52,10 @@ class Book:
         try:
             self.session.write(self.folder.session_file)
         except OSError as error:
+            self.refused = error
             log.warning("session_not_written", session=self.session.session_id, reason=error.strerror)
+        else:
+            self.refused = None
 
 
 def new_folder(root: Path, now: float) -> SessionFolder:
@@ -65,6 +72,10 @@ def new_folder(root: Path, now: float) -> SessionFolder:
         except FileExistsError:
             continue
         folder = SessionFolder(path)
-        folder.output.mkdir(mode=0o700)
+        try:
+            folder.output.mkdir(mode=0o700)
+        except OSError:
+            path.rmdir()
+            raise
         return folder
     raise FileExistsError(f"{root / name} and a thousand like it exist already")

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from handler.answer import Finished, answer
-from handler.drain import Drained, drain
+from handler.drain import Drained, drain, newest_word
 from shared.contract.session import Phase
-from shared.contract.upload import Upload
+from shared.errors import ErrorCode
+from shared.log import EventLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from handler.book import Book
     from handler.ending import Verdict
+    from handler.watch import StopRequest
     from handler.workshop import Workshop
 
-# What RunPod leaves a worker after its SIGTERM is about ten seconds; the answer must be out by then.
-INTERRUPTED_DRAIN_SECONDS = 6.0
 _BEAT_SECONDS = 5.0
+
+log = EventLog("handler")
 
 
 async def close(
@@ -29,16 +32,19 @@ async def close(
     verdict: Verdict,
     tail: tuple[str, ...],
     seconds: float,
-    most_seconds: float | None,
+    stop: StopRequest,
+    most_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Deliver what the run wrote and return its answer.
 
     ``tail`` is the end of the log, ``seconds`` how long the job took, ``most_seconds`` how long the drain may take in
-    all; None: as long as anything moves.
+    all; None: as long as anything moves. A run that has been delivered with this ending already is only answered for.
     """
+    delivered = _delivered(book, verdict)
     book.session = book.session.model_copy(update={"ending": verdict.ending, "warnings": verdict.notes})
     workshop.reporter.end()
-    drained = await _drain(book, workshop, most_seconds)
+    await _make_sure_that_it_is_heard(book, verdict)
+    drained = delivered or await drain(book, workshop.settings, workshop.clock, stop, most_seconds)
     await workshop.reporter.silence()
     book.enter(Phase.CLOSED)
     return answer(
@@ -70,8 +76,22 @@ async def beating(book: Book) -> AsyncIterator[None]:
         task.cancel()
 
 
-async def _drain(book: Book, workshop: Workshop, most_seconds: float | None) -> Drained:
-    upload = Upload.read(book.folder.upload_file)
-    if upload is not None and upload.refused is not None:
+def _delivered(book: Book, verdict: Verdict) -> Drained | None:
+    """Return what there is to say of a run that needs no drain: it was refused, or its drain has been answered."""
+    upload = newest_word(book.folder)
+    if upload is None:
+        return None
+    if upload.refused is not None:
         return Drained(None, upload)
-    return await drain(book, workshop.settings, workshop.clock, most_seconds)
+    asked, receipt = book.session.drain, upload.receipt
+    if asked is None or receipt is None or receipt.token != asked.token or book.session.ending != verdict.ending:
+        return None
+    return Drained(receipt, upload)
+
+
+async def _make_sure_that_it_is_heard(book: Book, verdict: Verdict) -> None:
+    """Write the ending down. On a full disk the inputs go, which nobody needs any more: else nobody hears of it."""
+    book.write()
+    if book.refused is not None or verdict.ending.error_code is ErrorCode.DISK_FULL:
+        log.warning("inputs_deleted", session=book.session.session_id)
+        await asyncio.to_thread(shutil.rmtree, book.folder.dataset, ignore_errors=True)

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from handler.watch import Stop
 from shared.clock import Deadline
 from shared.contract.session import DrainRequest, Phase
 from shared.contract.upload import Upload, Worker
@@ -16,10 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
     from handler.book import Book
+    from handler.watch import StopRequest
     from shared.clock import Clock
     from shared.contract.upload import DrainReceipt
+    from shared.layout import SessionFolder
     from shared.settings import Settings
 
+# What RunPod leaves a worker after its SIGTERM is about ten seconds; the answer must be out by then.
+INTERRUPTED_SECONDS = 6.0
 _LOOK_SECONDS = 0.1
 # The uploader beats every five seconds and is restarted at once; after this it is not coming back by itself.
 UPLOADER_SILENCE_SECONDS = 60.0
@@ -43,36 +48,55 @@ async def drain(
     book: Book,
     settings: Settings,
     clock: Clock,
+    stop: StopRequest,
     most_seconds: float | None = None,
     *,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Drained:
     """Ask for everything to be delivered and wait for the answer.
 
-    Gives up when nothing has moved for ``drain_seconds`` of the settings, or after ``most_seconds`` in all; the
-    uploader goes on by itself afterwards.
+    Gives up when nothing has moved for ``drain_seconds`` of the settings, or after ``most_seconds`` in all, which
+    become few as soon as ``stop`` says that the worker has to go; the uploader goes on by itself afterwards.
     """
     token = secrets.token_hex(16)
     book.enter(Phase.DRAINING, drain=DrainRequest(token=token, at=clock.now()))
-    return await _Waiting(book, settings, clock, token).until_answered(most_seconds, sleep)
+    return await _Waiting(book, settings, clock, token, stop, most_seconds).until_answered(sleep)
+
+
+def newest_word(session: SessionFolder) -> Upload | None:
+    """Return what the uploader says of a session; None also where the volume does not answer just now."""
+    try:
+        return Upload.read(session.upload_file)
+    except OSError:
+        return None
 
 
 class _Waiting:
-    def __init__(self, book: Book, settings: Settings, clock: Clock, token: str) -> None:
+    def __init__(
+        self,
+        book: Book,
+        settings: Settings,
+        clock: Clock,
+        token: str,
+        stop: StopRequest,
+        most_seconds: float | None,
+    ) -> None:
         self._book = book
         self._settings = settings
         self._clock = clock
         self._token = token
+        self._stop = stop
         self._beats = worker_file(settings.root, settings.worker)
         self._upload: Upload | None = None
+        self._whole = None if most_seconds is None else Deadline(clock, most_seconds)
+        self._hurried = False
 
-    async def until_answered(self, most_seconds: float | None, sleep: Callable[[float], Awaitable[None]]) -> Drained:
-        whole = None if most_seconds is None else Deadline(self._clock, most_seconds)
+    async def until_answered(self, sleep: Callable[[float], Awaitable[None]]) -> Drained:
         still = Deadline(self._clock, self._settings.handler.drain_seconds)
         silent = Deadline(self._clock, UPLOADER_SILENCE_SECONDS)
         moved = beat = None
         while True:
-            self._upload = Upload.read(self._book.folder.upload_file) or self._upload
+            self._upload = newest_word(self._book.folder) or self._upload
             receipt = self._upload.receipt if self._upload else None
             if receipt is not None and receipt.token == self._token:
                 return Drained(receipt, self._upload)
@@ -80,14 +104,24 @@ class _Waiting:
                 moved, still = now, Deadline(self._clock, self._settings.handler.drain_seconds)
             if (seen := self._beat()) != beat:
                 beat, silent = seen, Deadline(self._clock, UPLOADER_SILENCE_SECONDS)
-            if still.passed() or silent.passed() or (whole is not None and whole.passed()):
+            if still.passed() or silent.passed() or self._is_time_to_go():
                 return Drained(None, self._upload, uploader_silent=silent.passed())
             await sleep(_LOOK_SECONDS)
+
+    def _is_time_to_go(self) -> bool:
+        if self._stop.reason is Stop.INTERRUPTED and not self._hurried:
+            self._hurried = True
+            left = INTERRUPTED_SECONDS if self._whole is None else self._whole.remaining()
+            self._whole = Deadline(self._clock, min(left, INTERRUPTED_SECONDS))
+        return self._whole is not None and self._whole.passed()
 
     def _movement(self) -> Hashable:
         upload = self._upload
         return None if upload is None else (upload.moved, upload.uploaded, upload.failed.files)
 
     def _beat(self) -> int | None:
-        worker = Worker.read(self._beats)
+        try:
+            worker = Worker.read(self._beats)
+        except OSError:
+            return None
         return None if worker is None else worker.beat

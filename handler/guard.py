@@ -10,6 +10,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from xmlrpc.client import Fault
 
 from supervisor import childutils
 
@@ -17,38 +18,47 @@ from handler.trainer import live_trainers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from xmlrpc.client import ServerProxy
 
-_HANDLER = "handler"
 
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Guard:
-    """What is known of the handler. ``trains`` says whether a trainer lives, ``end`` ends the container."""
+    """``state`` is the handler's, as supervisord calls it, ``trains`` whether a trainer lives; ``end`` ends all.
 
+    All is asked anew each time: the guard may have been killed since the handler failed, and somebody may have started
+    the handler again.
+    """
+
+    state: Callable[[], str]
     trains: Callable[[], bool]
     end: Callable[[], None]
-    handler_failed: bool = False
 
-    def event(self, name: str, payload: dict[str, str]) -> None:
-        """Take note of an event of supervisord's; ticks are for looking again."""
-        if name == "PROCESS_STATE_FATAL" and payload.get("processname") == _HANDLER:
-            self.handler_failed = True
-        if self.handler_failed and not self.trains():
+    def look(self) -> None:
+        """End the container if it is idle for good."""
+        if self.state() == "FATAL" and not self.trains():
             self.end()
 
 
 def main() -> None:
     """Listen until supervisord ends."""
-    guard = Guard(trains=lambda: bool(live_trainers()), end=_end_container)
+    supervisor = childutils.getRPCInterface(os.environ).supervisor
+    guard = Guard(
+        state=lambda: _state(supervisor),
+        trains=lambda: bool(live_trainers()),
+        end=_end_container,
+    )
     while True:
-        headers, payload = _wait()
-        guard.event(headers["eventname"], childutils.get_headers(payload))
+        childutils.listener.wait(sys.stdin, sys.stdout)
+        guard.look()
         childutils.listener.ok(sys.stdout)
 
 
-def _wait() -> tuple[dict[str, str], str]:
-    event: tuple[dict[str, Any], str] = childutils.listener.wait(sys.stdin, sys.stdout)
-    return event
+def _state(supervisor: ServerProxy) -> str:
+    try:
+        info: Any = supervisor.getProcessInfo("handler")
+    except (Fault, OSError):
+        return ""  # It is being shut down; the next look tells.
+    return str(info["statename"])
 
 
 def _end_container() -> None:

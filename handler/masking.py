@@ -21,10 +21,15 @@ def masked(config: Mapping[str, Any], secrets: Collection[str]) -> dict[str, Any
     }
 
 
+def presentable(answer: Mapping[str, Any], secrets: Collection[str]) -> dict[str, Any]:
+    """Return a copy of ``answer`` with every known secret in any text replaced: nothing else goes to RunPod."""
+    return {key: _masked(value, secrets) for key, value in answer.items()}
+
+
 def _masked(value: Any, secrets: Collection[str]) -> Any:
     if isinstance(value, dict):
         return masked(value, secrets)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_masked(item, secrets) for item in value]
     return mask(value, secrets) if isinstance(value, str) else value
 

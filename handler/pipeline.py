@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
+import shutil
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from handler.answer import refusal
 from handler.book import Book, new_folder
-from handler.closing import INTERRUPTED_DRAIN_SECONDS, beating, close
+from handler.closing import beating, close
 from handler.config import config_name, dump_config
+from handler.drain import newest_word
 from handler.ending import Verdict
 from handler.job import Job, parse_job
 from handler.masking import masked
 from handler.preflight import Preflight
-from handler.retention import prune
 from handler.rewrite import put_in_place, rewrite
 from handler.stage import Staged, StagedTree, stage
 from handler.threads import EndedEarlyError, in_thread
 from handler.training import Training
+from handler.undisturbed import undisturbed
 from handler.watch import Stop
 from shared.atomic import write_atomic
 from shared.clock import Deadline
 from shared.contract.process import identify
 from shared.contract.session import Ending, Outcome, Phase, Session
-from shared.contract.upload import Upload
 from shared.errors import ErrorCode, FerryError
 from shared.log import EventLog, secrets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Mapping
 
     from handler.preflight import Ready
     from handler.watch import StopRequest
     from handler.workshop import Workshop
+    from shared.contract.upload import Upload
+    from shared.layout import SessionFolder
 
 CANCELLED_DRAIN_SECONDS = 60.0
 # Nothing has been trained, so there is little to deliver, and the answer is not kept waiting for it.
@@ -41,6 +46,10 @@ FAILED_EARLY_DRAIN_SECONDS = 20.0
 # A claim that a dead owner left behind is free after 90 s of silence.
 CLAIM_SECONDS = 150.0
 _LOOK_SECONDS = 0.1
+_STAGING_LOG_SECONDS = 5.0
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+DEFECT = "The worker met a defect of its own; its log has the details: please report it with them."
 
 log = EventLog("handler")
 
@@ -48,15 +57,16 @@ log = EventLog("handler")
 async def run_job(event: Mapping[str, object], workshop: Workshop, stop: StopRequest) -> dict[str, Any]:
     """Return the answer to what RunPod delivered. Raises nothing but a cancellation, after having cleaned up.
 
-    A cancellation reaches the trainer at once; what exists is then delivered for up to a minute.
+    A cancellation reaches the trainer at once; what exists is then delivered for up to a minute. Only a defect in what
+    comes before the session raises anything else.
     """
     begun = workshop.clock.monotonic()
     settings = workshop.settings
     try:
         job = parse_job(event)
-        prune(settings.root, settings.worker, settings.handler.keep_sessions)
         ready = await in_thread(
-            stop, lambda flag: Preflight(settings, workshop.storage, workshop.clock, flag).check(job)
+            stop,
+            lambda flag: Preflight(settings, workshop.storage, workshop.clock, workshop.environ, flag).check(job),
         )
         book = open_book(job, ready, workshop)
     except FerryError as error:
@@ -72,6 +82,15 @@ async def run_job(event: Mapping[str, object], workshop: Workshop, stop: StopReq
 def open_book(job: Job, ready: Ready, workshop: Workshop) -> Book:
     """Make the session of ``job``. Raises OSError when the disk refuses."""
     folder = new_folder(workshop.settings.root, workshop.clock.now())
+    try:
+        return _opened(folder, job, ready, workshop)
+    except OSError:
+        # Nobody has heard of it yet, and nobody will.
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+
+
+def _opened(folder: SessionFolder, job: Job, ready: Ready, workshop: Workshop) -> Book:
     session = Session(
         session_id=folder.session_id,
         worker=workshop.settings.worker,
@@ -87,19 +106,21 @@ def open_book(job: Job, ready: Ready, workshop: Workshop) -> Book:
         versions=_versions(ready),
         warnings=(*job.warnings, *ready.warnings),
     )
-    book = Book(folder, session, workshop.clock)
-    book.write()
+    session.write(folder.session_file)
     log.info("session_opened", session=folder.session_id, bucket=session.bucket, prefix=session.prefix)
-    return book
+    return Book(folder, session, workshop.clock)
 
 
 def disk_trouble(error: OSError) -> FerryError:
-    """Return the error that a person sees when the worker's disk refuses."""
+    """Return the error that a person sees when the worker's disk or system refuses."""
     where = f" at {error.filename}" if error.filename else ""
+    if error.errno in _FULL:
+        sentence = f"The worker's disk is full{where}: make room, or use a larger volume."
+        return FerryError(ErrorCode.DISK_FULL, sentence)
     sentence = (
-        f"The worker's disk refuses to work ({error.strerror or error}){where}: make room, or use another volume."
+        f"The worker's system refuses to work ({error.strerror or error}){where}: look at the volume and its rights."
     )
-    return FerryError(ErrorCode.DISK_FULL, sentence)
+    return FerryError(ErrorCode.INTERNAL, sentence)
 
 
 class JobRun:
@@ -112,6 +133,7 @@ class JobRun:
         self._stop = stop
         self._begun = begun
         self._training: Training | None = None
+        self._staging_log = Deadline(workshop.clock, 0)
         self._warnings = (*job.warnings, *ready.warnings)
 
     async def to_the_end(self) -> dict[str, Any]:
@@ -119,9 +141,11 @@ class JobRun:
         async with beating(self._book):
             try:
                 verdict = await self._train()
-                return await self._close(verdict, self._drain_limit())
+                return await self._close(verdict, FAILED_EARLY_DRAIN_SECONDS if self._training is None else None)
             except asyncio.CancelledError:
-                await _undisturbed(self._close_cancelled())
+                log.info("job_cancelled", session=self._book.session.session_id)
+                most = FAILED_EARLY_DRAIN_SECONDS if self._training is None else CANCELLED_DRAIN_SECONDS
+                await undisturbed(self._close(self._cancelled(), most))
                 raise
 
     async def _train(self) -> Verdict:
@@ -138,6 +162,9 @@ class JobRun:
             return self._failed(error)
         except OSError as error:
             return self._failed(disk_trouble(error))
+        except Exception:  # The job's edge: a session that is left open would keep its prefix for ever.
+            logging.getLogger("handler").exception("defect session=%s", self._book.session.session_id)
+            return self._failed(FerryError(ErrorCode.INTERNAL, DEFECT))
 
     async def _prepare(self) -> dict[str, Any]:
         """Stage the dataset, rewrite the configuration, and return it as it will run."""
@@ -172,13 +199,16 @@ class JobRun:
         )
 
     def _staged(self, staged: Staged) -> None:
+        if not self._staging_log.passed() and staged.files < staged.files_total:
+            return
+        self._staging_log = Deadline(self._workshop.clock, _STAGING_LOG_SECONDS)
         log.info("staging", files=f"{staged.files}/{staged.files_total}", bytes=f"{staged.bytes}/{staged.bytes_total}")
 
     async def _claimed(self) -> None:
         """Return when the uploader holds the prefix. Raises FerryError when it is refused, or takes too long."""
         deadline = Deadline(self._workshop.clock, CLAIM_SECONDS)
         while True:
-            upload = Upload.read(self._book.folder.upload_file)
+            upload = newest_word(self._book.folder)
             if upload is not None and upload.refused is not None:
                 raise FerryError(upload.refused, upload.refusal or "The uploader refused this run.")
             if upload is not None and upload.claim_epoch is not None:
@@ -208,41 +238,23 @@ class JobRun:
         )
         return Verdict(ending)
 
-    def _drain_limit(self) -> float | None:
-        if self._stop.reason is Stop.INTERRUPTED:
-            return INTERRUPTED_DRAIN_SECONDS
-        return FAILED_EARLY_DRAIN_SECONDS if self._training is None else None
-
     async def _close(self, verdict: Verdict, most_seconds: float | None) -> dict[str, Any]:
         noted = Verdict(verdict.ending, (*self._warnings, *verdict.notes))
         tail = self._training.tail if self._training else ()
         seconds = self._workshop.clock.monotonic() - self._begun
-        result = await close(self._book, self._workshop, noted, tail, seconds, most_seconds)
+        result = await close(self._book, self._workshop, noted, tail, seconds, self._stop, most_seconds)
         return {**result, "refresh_worker": True} if self._stop.reason is Stop.INTERRUPTED else result
 
-    async def _close_cancelled(self) -> None:
-        sentence = "The job was cancelled."
-        verdict = Verdict(
-            Ending(
-                outcome=Outcome.CANCELLED,
-                by_itself=False,
-                error_code=ErrorCode.CANCELLED,
-                error=sentence,
-                at=self._workshop.clock.now(),
-            )
+    def _cancelled(self) -> Verdict:
+        """Return how the job ended: as it had when only the delivery is cancelled."""
+        cancelled = Ending(
+            outcome=Outcome.CANCELLED,
+            by_itself=False,
+            error_code=ErrorCode.CANCELLED,
+            error="The job was cancelled.",
+            at=self._workshop.clock.now(),
         )
-        log.info("job_cancelled", session=self._book.session.session_id)
-        await self._close(verdict, CANCELLED_DRAIN_SECONDS)
-
-
-async def _undisturbed(work: Awaitable[None]) -> None:
-    """Await ``work`` to its end even if this task is cancelled again meanwhile."""
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            continue
+        return Verdict(self._book.session.ending or cancelled)
 
 
 def _versions(ready: Ready) -> dict[str, str]:

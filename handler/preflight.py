@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from handler.retention import prune
+from handler.room import MODEL_BYTES, OUTPUT_BYTES, dataset_bytes, free_bytes, model_cache, models_to_download
+from handler.stage.listing import list_items
 from handler.trainer import check_toolkit
 from shared import keys
 from shared.clock import Deadline
@@ -20,7 +22,7 @@ from shared.storage.errors import StorageError, Trouble
 from shared.storage.retry import Patience, call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from threading import Event
 
     from handler.job import BucketFolder, Job
@@ -35,7 +37,6 @@ UPLOADER_SECONDS = 30.0
 # A beat older than this is of a process that is gone: the uploader beats every five seconds.
 _SILENT_SECONDS = 20.0
 _LOOK_SECONDS = 0.1
-_LEAST_FREE_BYTES = 2 << 30
 # From a large LoRA down to what a free project takes.
 _TRIED_BYTES = (2 << 30, 1 << 30, 500 << 20, 200 << 20, 50 << 20, 10 << 20)
 
@@ -61,32 +62,61 @@ class Ready:
 class Preflight:
     """The checks of one job. Blocking: runs in a thread, and ends early when ``stop`` is set."""
 
-    def __init__(self, settings: Settings, storage: Storage, clock: Clock, stop: Event) -> None:
+    def __init__(
+        self, settings: Settings, storage: Storage, clock: Clock, environ: Mapping[str, str], stop: Event
+    ) -> None:
         self._settings = settings
         self._storage = storage
         self._clock = clock
+        self._environ = environ
         self._stop = stop
 
     def check(self, job: Job) -> Ready:
         """Raise FerryError for the first thing that is not as it must be."""
         version = check_toolkit(self._settings.handler)
-        self._room()
         warnings = list(self._upload_side(job))
+        dataset = 0
         if job.dataset is not None:
             self._bucket(job.dataset, "dataset_config")
+            dataset = self._size(job.dataset)
+        self._room(dataset)
+        warnings += self._room_for_models(job)
         self._uploader()
         return Ready(version, tuple(warnings))
 
-    def _room(self) -> None:
-        root = self._settings.root
-        there = next(path for path in (root, *root.parents) if path.exists())
-        free = shutil.disk_usage(there).free
-        if free < _LEAST_FREE_BYTES:
+    def _size(self, source: BucketFolder) -> int:
+        return dataset_bytes(self._ask(lambda: list_items(self._storage, source.bucket_name, source.folder_path)))
+
+    def _room(self, dataset: int) -> None:
+        """Delete old sessions, more of them than usual where there is too little room, and see that there is enough."""
+        settings, needed = self._settings, dataset + OUTPUT_BYTES
+        prune(
+            settings.root,
+            settings.worker,
+            settings.handler.keep_sessions,
+            lambda: free_bytes(settings.root) >= needed,
+        )
+        free = free_bytes(settings.root)
+        if free < needed:
             raise FerryError(
                 ErrorCode.DISK_FULL,
-                f"Only {free >> 20} MiB are free at {there}, too little for a training: "
-                "make room, or use a larger volume.",
+                f"The job needs {_shown(needed)} at {settings.root} ({_shown(dataset)} for the dataset, "
+                f"{_shown(OUTPUT_BYTES)} for checkpoints and samples), but only {_shown(free)} are free: make room, or "
+                "use a larger volume.",
             )
+
+    def _room_for_models(self, job: Job) -> list[str]:
+        """Return a warning where a download may not fit; how large a model is, only the hub knows."""
+        cache = model_cache(self._environ)
+        missing = models_to_download(job.config, cache)
+        free = free_bytes(cache)
+        if not missing or free >= MODEL_BYTES:
+            return []
+        sentence = (
+            f"{', '.join(missing)} must be downloaded to {cache}, where only {_shown(free)} are free, and models like "
+            f"FLUX.1-dev take {_shown(MODEL_BYTES)}: set HF_HOME to a folder with more room if it fails."
+        )
+        return [sentence]
 
     def _upload_side(self, job: Job) -> list[str]:
         bucket = self._bucket(job.upload, "upload_config")
@@ -153,6 +183,10 @@ class Preflight:
 
 
 def _allows(bucket: BucketRecord, kind: str) -> bool:
-    return bucket.allowed_mime_types is None or any(
+    return not bucket.allowed_mime_types or any(
         fnmatchcase(kind, allowed.strip()) for allowed in bucket.allowed_mime_types
     )
+
+
+def _shown(count: int) -> str:
+    return f"{count / (1 << 30):.1f} GiB"

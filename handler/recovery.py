@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import yaml
 
 from handler.book import Book
-from handler.closing import INTERRUPTED_DRAIN_SECONDS, beating, close
+from handler.closing import beating, close
 from handler.ending import Verdict
 from handler.trainer import live_trainers
 from handler.training import Training
-from handler.watch import Stop
 from shared.contract.process import find, identify
 from shared.contract.session import Ending, Outcome, Phase, Session
-from shared.errors import ErrorCode
+from shared.errors import ErrorCode, FerryError
 from shared.layout import SessionFolder, sessions
 from shared.log import EventLog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from handler.watch import StopRequest
     from handler.workshop import Workshop
@@ -29,26 +30,54 @@ log = EventLog("handler")
 
 
 async def finish_left_over(workshop: Workshop, stop: StopRequest) -> list[dict[str, Any]]:
-    """Bring every run that this worker left unfinished to its end; return their answers, oldest first.
+    """Bring every run that this worker left unfinished to its end, those whose trainer lives first; return the answers.
 
-    Must come before the SDK asks for a job: it starts asking as soon as it is started.
+    Must come before the SDK asks for a job: it starts asking as soon as it is started. Once ``stop`` is asked for, only
+    runs whose trainer lives are still brought to their end, because the others can wait for the next handler.
     """
-    alive = _live_by_name()
+    trainers = live_trainers()
     answers = []
-    for folder in sessions(workshop.settings.root):
-        session = Session.read(folder.session_file)
-        if session is None or not _is_left_over(session, workshop.settings.worker, folder.session_id in alive):
+    roots = [(folder, _root_of(folder, trainers)) for folder in sessions(workshop.settings.root)]
+    for folder, root in sorted(roots, key=lambda found: found[1] is None):
+        if root is None and stop.reason is not None:
             continue
-        log.info("run_taken_over", session=folder.session_id, phase=session.phase)
-        book = Book(folder, session.model_copy(update={"handler": identify()}), workshop.clock)
-        async with beating(book):
-            answers.append(await _finish(book, alive.get(folder.session_id) or session.trainer, workshop, stop))
+        try:
+            answer = await _take_over(folder, root, workshop, stop)
+        except (OSError, FerryError, psutil.Error) as error:
+            # A run whose volume fails must not keep this worker from all others.
+            log.error("run_not_finished", session=folder.session_id, reason=error)
+            continue
+        if answer is not None:
+            answers.append(answer)
     return answers
 
 
-def _live_by_name() -> dict[str, ProcessIdentity]:
-    """Return the living trainers by session id: a volume may be mounted elsewhere than when they were started."""
-    return {folder.name: root for folder, root in live_trainers()}
+def _root_of(folder: SessionFolder, trainers: Iterable[tuple[Path, ProcessIdentity]]) -> ProcessIdentity | None:
+    """Return the root of the trainer of a session, whatever its folder was called when that was started."""
+    return next((root for started_for, root in trainers if _is_of(folder, started_for, root)), None)
+
+
+def _is_of(folder: SessionFolder, started_for: Path, root: ProcessIdentity) -> bool:
+    """Return whether a trainer writes to this session: the path that it was given may be another's by now.
+
+    A name would prove nothing: sessions are called by the second, and another root may have one of the same second.
+    """
+    try:
+        return folder.trainer_output.samefile(f"/proc/{root.pid}/fd/1")
+    except OSError:
+        return folder.path == started_for
+
+
+async def _take_over(
+    folder: SessionFolder, root: ProcessIdentity | None, workshop: Workshop, stop: StopRequest
+) -> dict[str, Any] | None:
+    session = Session.read(folder.session_file)
+    if session is None or not _is_left_over(session, workshop.settings.worker, root is not None):
+        return None
+    log.info("run_taken_over", session=folder.session_id, phase=session.phase)
+    book = Book(folder, session.model_copy(update={"handler": identify()}), workshop.clock)
+    async with beating(book):
+        return await _finish(book, root or session.trainer, workshop, stop)
 
 
 def _is_left_over(session: Session, worker: str, is_alive: bool) -> bool:
@@ -65,11 +94,11 @@ async def _finish(book: Book, root: ProcessIdentity | None, workshop: Workshop, 
         verdict = _never_began(book, workshop)
     else:
         training = Training(book, _config(book.folder), workshop, fresh=False)
-        verdict = await training.to_the_end(root, stop)
+        ended = await training.to_the_end(root, stop)
+        verdict = Verdict(ended.ending, (*book.session.warnings, *ended.notes))
         tail = training.tail
     seconds = workshop.clock.now() - book.session.created_at
-    limit = INTERRUPTED_DRAIN_SECONDS if stop.reason is Stop.INTERRUPTED else None
-    return await close(book, workshop, verdict, tail, seconds, limit)
+    return await close(book, workshop, verdict, tail, seconds, stop)
 
 
 def _never_began(book: Book, workshop: Workshop) -> Verdict:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from handler.undisturbed import undisturbed
 from handler.watch import Stop, StopRequest
-from shared.errors import FerryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _FOR_EVER = 1e9
+# A thread that waits for an answer of Storage hears nothing; what it would bring is of no use any more.
+GIVE_UP_SECONDS = 5.0
 
 
 class EndedEarlyError(Exception):
@@ -26,10 +27,13 @@ class EndedEarlyError(Exception):
         self.reason = reason
 
 
-async def in_thread(stop: StopRequest, work: Callable[[threading.Event], T]) -> T:
+async def in_thread(
+    stop: StopRequest, work: Callable[[threading.Event], T], *, give_up_seconds: float = GIVE_UP_SECONDS
+) -> T:
     """Return what ``work`` returns. The flag that it is given tells it to give up.
 
-    Raises EndedEarlyError when ``stop`` is asked first; a cancellation is passed on. Either way the thread has ended.
+    Raises EndedEarlyError when ``stop`` is asked first; a cancellation is passed on. In both cases the thread has
+    ended, or has had ``give_up_seconds`` to do so.
     """
     flag = threading.Event()
     task = asyncio.ensure_future(asyncio.to_thread(work, flag))
@@ -42,6 +46,12 @@ async def in_thread(stop: StopRequest, work: Callable[[threading.Event], T]) -> 
         flag.set()
         asked.cancel()
         if not task.done():
-            with suppress(FerryError, OSError):
-                await asyncio.shield(task)
+            task.add_done_callback(_forget)
+            await undisturbed(asyncio.wait({task}, timeout=give_up_seconds))
     raise EndedEarlyError(stop.reason or Stop.INTERRUPTED)
+
+
+def _forget(task: asyncio.Future[T]) -> None:
+    """Look at what a task that nobody waits for has raised, since asyncio complains otherwise."""
+    if not task.cancelled():
+        task.exception()

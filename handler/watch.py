@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from handler.cgroup import oom_kills
 from handler.gpu import Gpu, GpuMeter
 from handler.tree import POLITE_SECONDS, Tree, Usage
+from handler.undisturbed import undisturbed
 from shared.clock import Clock, SystemClock
 from shared.contract.trainer_exit import TrainerExit
 from shared.log import EventLog
@@ -114,7 +115,7 @@ async def watch(
     try:
         stopped = await watcher.until_end(stop)
     finally:
-        clean = await asyncio.shield(asyncio.ensure_future(watcher.end()))
+        clean = await undisturbed(watcher.end())
     exited = TrainerExit.read(session.trainer_exit)
     killed = oom_kills()
     return Watched(

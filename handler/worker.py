@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from handler.answer import refusal
-from handler.pipeline import run_job
+from handler.local_job import check_local_job, is_local
+from handler.masking import presentable
+from handler.pipeline import DEFECT, run_job
 from handler.recovery import finish_left_over
 from handler.reporter import Reporter
 from handler.watch import Stop, StopRequest
@@ -30,7 +34,6 @@ from shared.storage.client import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from shared.settings import Settings
 
@@ -57,11 +60,15 @@ class Worker:
         stop = StopRequest()
         try:
             with ended_by_signals(stop):
-                self.last_answer = await run_job(job, self._workshop(_sender(job)), stop)
-                # A copy, because the SDK takes the error out of what it is given.
-                return dict(self.last_answer)
+                answer = await run_job(job, self._workshop(_sender(job)), stop)
+        except Exception:  # The process's edge: the SDK would answer with a traceback.
+            logging.getLogger("handler").exception("defect")
+            answer = refusal(FerryError(ErrorCode.INTERNAL, DEFECT))
         finally:
             self._busy = False
+        self.last_answer = presentable(answer, secrets_of(os.environ))
+        # A copy, because the SDK takes the error out of what it is given.
+        return dict(self.last_answer)
 
     async def finish_left_over(self) -> Stop | None:
         """Bring the runs of an earlier handler to their end; return why to leave instead of going on, if so."""
@@ -88,7 +95,7 @@ def ended_by_signals(stop: StopRequest) -> Iterator[None]:
     def end(number: signal.Signals) -> None:
         stop.ask(Stop.INTERRUPTED)
         handler = saved[number]
-        if _scaler(handler) is not None and callable(handler):
+        if (_scaler(handler) is not None or _is_server(handler)) and callable(handler):
             handler(number, None)
 
     if _is_leaving():
@@ -107,9 +114,11 @@ def main(arguments: Sequence[str]) -> int:
     """Be the worker until told to stop; with ``--test_input`` run that one job. Returns the exit code."""
     # The SDK's own default is to print every poll.
     os.environ.setdefault("RUNPOD_DEBUG_LEVEL", "INFO")
-    testing = "--test_input" in arguments
+    configure()
+    local = is_local(arguments, os.environ)
     try:
         settings = read_settings()
+        storage = Storage(settings.storage, connections=settings.upload.concurrency + 2)
         settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FerryError as error:
         print(f"handler: {mask(error.sentence, secrets_of(os.environ))}", file=sys.stderr)
@@ -117,33 +126,39 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         print(f"handler: TRAINING_ROOT cannot be used: {error}.", file=sys.stderr)
         return 2
+    if local:
+        try:
+            check_local_job(arguments, Path.cwd())
+        except FerryError as error:
+            return _answer(refusal(error))
     never = threading.Event()
-    with (
-        alone("handler", [settings.root], None, never.wait, _waiting),
-        Storage(settings.storage, connections=settings.upload.concurrency + 2) as storage,
-    ):
+    with alone("handler", [settings.root], None, never.wait, _waiting), storage:
         worker = Worker(settings, storage)
         if asyncio.run(worker.finish_left_over()) is not None:
             return 0
-        return _serve(worker, testing=testing)
+        return _serve(worker, local=local)
 
 
-def _serve(worker: Worker, *, testing: bool) -> int:
+def _serve(worker: Worker, *, local: bool) -> int:
     import runpod
 
-    # After the SDK, which sets the root logger up in its own way when it is imported.
+    # Again, after the SDK, which sets the root logger up in its own way when it is imported.
     configure()
-    if not testing:
+    if not local:
         threading.Thread(target=_leave_when_told, name="leaving", daemon=True).start()
     log.info("ready", pid=os.getpid())
     try:
         runpod.serverless.start({"handler": worker.handle})
     except SystemExit as end:
-        if not testing:
+        if not local:
             return end.code if isinstance(end.code, int) else 1
-    if not testing:
+    if not local:
         return 0
-    answer = worker.last_answer or refusal(FerryError(ErrorCode.INTERNAL, "The job was not run."))
+    return _answer(worker.last_answer or refusal(FerryError(ErrorCode.INTERNAL, "The job was not run.")))
+
+
+def _answer(answer: Mapping[str, Any]) -> int:
+    """Print the answer as the last line, and return the exit code that goes with it."""
     print(json.dumps(answer), flush=True)
     return 0 if answer.get("success") else 1
 
@@ -166,6 +181,11 @@ def _scaler(handler: object) -> Any:
     """Return the SDK's scaler when ``handler`` is its own signal handler."""
     owner = getattr(handler, "__self__", None)
     return owner if hasattr(owner, "is_alive") and hasattr(owner, "current_occupancy") else None
+
+
+def _is_server(handler: object) -> bool:
+    """Return whether ``handler`` is that of the server behind ``--rp_serve_api``: it ends when it has answered."""
+    return hasattr(getattr(handler, "__self__", None), "should_exit")
 
 
 def _is_leaving() -> bool:

@@ -41,13 +41,14 @@ def join(*parts: str) -> str:
     return "/".join(part.strip("/") for part in parts if part.strip("/"))
 
 
-def fit(key: str) -> str:
+def fit(key: str, below: str = "") -> str:
     """Return ``key``, with every segment that is too long, and then the whole, shortened by a hash of what was cut.
 
-    The suffix stays, because people and programs tell files apart by it.
+    ``below`` is the prefix that the key will stand below: together they must not be too long. The suffix stays,
+    because people and programs tell files apart by it.
     """
     key = "/".join(_shorten(segment, MAX_SEGMENT) for segment in key.split("/"))
-    if len(key) <= MAX_KEY:
+    if len(key) + len(below) <= MAX_KEY:
         return key
     first, _, _ = key.partition("/")
     return f"{first}/{_shorten(key[len(first) + 1 :].replace('/', '_'), MAX_SEGMENT)}"

@@ -39,21 +39,23 @@ def alone(
     """
     descriptors: list[int] = []
     try:
-        yield all(_lock(role, folder, descriptors, deadline, wait, waiting) for folder in folders)
+        # Each once, since a lock excludes its own holder, too, and in one order, so that no two wait for each other.
+        files = {_file(role, folder): folder for folder in folders}
+        yield all(_lock(file, files[file], descriptors, deadline, wait, waiting) for file in sorted(files))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
 
 
 def _lock(
-    role: str,
+    file: Path,
     folder: Path,
     descriptors: list[int],
     deadline: Deadline | None,
     wait: Callable[[float], bool],
     waiting: Callable[[Path], None],
 ) -> bool:
-    descriptor = os.open(_file(role, folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     descriptors.append(descriptor)
     told = False
     while True:
@@ -82,7 +84,8 @@ def _evict_heirs(descriptor: int) -> None:
         return
     lock = os.fstat(descriptor)
     for process in psutil.process_iter():
-        if process.pid != os.getpid() and _holds(process.pid, lock):
+        # Looked at again for each, because meanwhile another may have got the lock by rights.
+        if process.pid != os.getpid() and _holds(process.pid, lock) and _owner(descriptor) == owner:
             with suppress(psutil.Error):
                 process.kill()
 

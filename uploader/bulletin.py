@@ -45,7 +45,8 @@ class Bulletin:
 
     def status(self, hold: Hold, session: Session | None, warnings: tuple[str, ...], *, closed: bool) -> Status:
         """Return the next ``status.json``."""
-        self._counter += 1
+        # It grows over restarts, too, since a process cannot write faster than once a second.
+        self._counter = max(self._counter + 1, int(self._world.clock.now()))
         return report.status(
             self._run,
             session,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from shared.contract.process import find, same_machine
+from shared.contract.process import find
 from shared.contract.session import Outcome, Session
 from shared.contract.upload import DrainReceipt, StorageState
 from shared.errors import ErrorCode, FerryError
@@ -23,12 +23,14 @@ from uploader.lanes import Desk
 from uploader.observer import Circumstances, saved_by_path
 from uploader.open_files import can_see
 from uploader.requests import consume
+from uploader.run import drain_token
 from uploader.sending import Courier, StoppedError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from shared.contract.upload import Upload
+    from uploader.flight import Flight
     from uploader.line import Line
     from uploader.run import Run
     from uploader.world import World
@@ -72,8 +74,10 @@ class Carrier:
         )
         self._desk: Desk[object] = Desk(world.lanes)
         self._hold: Hold | None = None
+        self._last: Flight | None = None
         self._session: Session | None = None
         self._drain_seen: str | None = None
+        self._look_at_everything = False
         self._status_at: float | None = None
         self._next_claim = world.clock.monotonic()
 
@@ -101,7 +105,10 @@ class Carrier:
     @property
     def at_rest(self) -> bool:
         """Return whether everything that is there now is in the bucket, or has failed for good."""
-        if self.idle or self.run.watched or self._drain_token() is not None:
+        if self._look_at_everything and self._hold is not None:
+            return False
+        to_close = self._world.hurry if self.run.watched else self._drain_token() is not None
+        if self.idle or to_close:
             return self.idle
         return self.stage is Stage.OPEN and not self._desk.busy and self._hold is not None and self._hold.at_rest()
 
@@ -109,6 +116,10 @@ class Carrier:
     def upload(self) -> Upload:
         """Return the newest ``upload.json``."""
         return self._bulletin.upload
+
+    def look_again(self) -> None:
+        """Have the whole tree looked at once more before this run is said to be at rest."""
+        self._look_at_everything = True
 
     def recovered(self) -> None:
         """Storage was away and is back: what waits need not wait any longer."""
@@ -125,14 +136,20 @@ class Carrier:
 
     def close(self) -> None:
         """Put the ledger away. Nothing depends on this having been called."""
+        self._courier.halt()
         if self._hold is not None:
+            self._last = self._hold.flight
             self._hold.close()
             self._hold = None
 
     # Claim
 
     def _claim(self) -> None:
+        if self._last is not None and self._last.under_way:
+            # What an interrupted delivery still sends could replace what a later one has sent.
+            return
         if not self._desk.busy and self.line.open and self._clock.monotonic() >= self._next_claim:
+            self._courier.resume()
             self._next_claim = self._clock.monotonic() + self._world.settings.poll_seconds
             self._desk.start(self._claims.pursue)
 
@@ -151,6 +168,10 @@ class Carrier:
             self.stage = Stage.PREPARING
             self._desk.start(hold.office.prepare)
 
+    def _lose(self) -> None:
+        sentence = "Another uploader has taken this run over; nothing more is written from here."
+        self._refuse(FerryError(ErrorCode.PREFIX_IN_USE, sentence))
+
     def _refuse(self, error: FerryError) -> None:
         self.stage = Stage.REFUSED
         self._bulletin.refusal = error
@@ -161,6 +182,9 @@ class Carrier:
 
     def _carry(self, hold: Hold, *, look: bool) -> None:
         hold.land()
+        if self._claims.lost:
+            self._lose()
+            return
         if self.stage not in {Stage.OPEN, Stage.CLOSED}:
             return
         now = self._circumstances()
@@ -178,7 +202,8 @@ class Carrier:
             log.info("retrying", session=self.run.session_id)
         drain = self._drain_token()
         last_look = now.ended and drain != self._drain_seen
-        hold.observe(now, everything=last_look)
+        hold.observe(now, everything=last_look or self._look_at_everything)
+        self._look_at_everything = False
         if last_look:
             self._drain_seen = drain
 
@@ -186,18 +211,17 @@ class Carrier:
         session = self._session
         if session is None:
             return Circumstances()
-        trainer = session.trainer if session.trainer and same_machine(session.trainer) else None
-        alive = trainer is not None and find(trainer) is not None
+        trainer = session.trainer
         return Circumstances(
             saved=saved_by_path(session.saved),
-            visible=alive and trainer is not None and can_see(trainer.pid),
-            ended=session.drain is not None and not alive,
+            visible=lambda: trainer is not None and find(trainer) is not None and can_see(trainer.pid),
+            ended=self._drain_token() is not None and (trainer is None or find(trainer) is None),
             # A trainer that failed may have been in the middle of a file as well as one that was killed.
-            by_itself=session.ending is None or session.ending.outcome is Outcome.FINISHED,
+            by_itself=session.ending is not None and session.ending.outcome is Outcome.FINISHED,
         )
 
     def _drain_token(self) -> str | None:
-        return None if self._session is None or self._session.drain is None else self._session.drain.token
+        return None if self._session is None else drain_token(self._session, self._world.worker)
 
     def _unanswered(self) -> bool:
         drain, receipt = self._drain_token(), self._bulletin.receipt
@@ -251,8 +275,7 @@ class Carrier:
         try:
             self._filed(future)
         except ClaimLostError:
-            sentence = "Another uploader has taken this run over; nothing more is written from here."
-            self._refuse(FerryError(ErrorCode.PREFIX_IN_USE, sentence))
+            self._lose()
         except StoppedError:
             return
         except StorageError as error:

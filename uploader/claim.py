@@ -62,7 +62,13 @@ class Claims:
         self._lock = threading.Lock()
         self._silence: _Silence | None = None
         self._looked: float | None = None
+        self._lost = False
         self.held: Claim | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Return whether a claim that was ours has turned out to be somebody else's."""
+        return self._lost
 
     def pursue(self) -> Standing:
         """Take one step towards the claim; to be called again while WATCHING.
@@ -74,7 +80,8 @@ class Claims:
             if newest is None:
                 return self._take(1)
             mine = self._run.remembered_claim()
-            if mine is not None and newest.token == mine.token:
+            # On a shared volume the file may be another worker's, who may be alive.
+            if mine is not None and mine.worker == self._worker and newest.token == mine.token:
                 return self._own(newest)
             return self._judge(newest)
 
@@ -88,6 +95,7 @@ class Claims:
             newest = self._newest()
             if newest is None or newest.token != self.held.token:
                 self.held = None
+                self._lost = True
                 raise ClaimLostError
             self._looked = self._clock.monotonic()
 

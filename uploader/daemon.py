@@ -19,7 +19,8 @@ from uploader.carrier import Carrier
 from uploader.claim import SILENCE_SECONDS
 from uploader.lanes import Desk
 from uploader.line import Line
-from uploader.run import session_run
+from uploader.requests import asked_for
+from uploader.run import drain_token, session_run
 
 if TYPE_CHECKING:
     import threading
@@ -60,6 +61,7 @@ class Daemon:
         self._foreign: dict[Path, _Beat] = {}
         self._lines: dict[str, Line] = {}
         self._probes: dict[str, Desk[object]] = {}
+        self._listing_problem: str | None = None
         self._beats = 0
         self._beat_at: float | None = None
         self._looked_at: float | None = None
@@ -78,8 +80,12 @@ class Daemon:
         moved: object = None
         while not self._world.stop.is_set():
             self._wake.clear()
+            leaving = leave.is_set()
+            if leaving and still is None:
+                # What was written just before the signal is delivered, too.
+                self._look_again()
             self.tick()
-            if leave.is_set():
+            if leaving:
                 if still is None or self.movement() != moved:
                     moved, still = self.movement(), Deadline(self._clock, LEAVE_SECONDS)
                 if self.at_rest or still.passed():
@@ -95,7 +101,7 @@ class Daemon:
         """Do everything that can be done now without waiting."""
         look = self._is_time_to_look()
         if look:
-            self._discover()
+            self._discover_safely()
         self._probe()
         for carrier in self.carriers:
             self._carry(carrier, look=look)
@@ -128,6 +134,11 @@ class Daemon:
         for carrier in self.carriers:
             carrier.close()
 
+    def _look_again(self) -> None:
+        self._looked_at = None
+        for carrier in self.carriers:
+            carrier.look_again()
+
     def _is_time_to_look(self) -> bool:
         now = self._clock.monotonic()
         if self._looked_at is not None and now - self._looked_at < self._world.settings.poll_seconds:
@@ -143,6 +154,17 @@ class Daemon:
             carrier.stumble(error)
 
     # Discovery
+
+    def _discover_safely(self) -> None:
+        problem = None
+        try:
+            self._discover()
+        except OSError as error:
+            # What is already being carried goes on.
+            problem = str(error)
+            if problem != self._listing_problem:
+                log.error("runs_not_listed", reason=problem)
+        self._listing_problem = problem
 
     def _discover(self) -> None:
         for run in self._runs():
@@ -161,7 +183,7 @@ class Daemon:
 
     def _is_finished(self, folder: SessionFolder) -> bool:
         """Return whether a session's drain has been answered and nobody wishes for more."""
-        if folder.requests.is_dir() and any(folder.requests.iterdir()):
+        if asked_for(folder.requests, "retry"):
             return False
         try:
             as_it_is = (folder.path, folder.session_file.stat().st_mtime_ns)
@@ -169,9 +191,9 @@ class Daemon:
             return False
         if as_it_is not in self._finished:
             session, upload = Session.read(folder.session_file), Upload.read(folder.upload_file)
-            drain = session.drain if session else None
+            token = drain_token(session, self._world.worker) if session else None
             receipt = upload.receipt if upload else None
-            if drain is None or receipt is None or drain.token != receipt.token:
+            if token is None or receipt is None or token != receipt.token:
                 return False
             self._finished.add(as_it_is)
         return True

@@ -5,9 +5,9 @@ Runs in a lane. Whatever happens, it ends in one of the outcomes below and never
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import os
-import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, BinaryIO
 from shared.storage.errors import StorageError, Trouble
 from uploader.claim import ClaimLostError
 from uploader.fingerprint import both_of, sha256_of
-from uploader.ledger import Stored
 from uploader.paths import printable
-from uploader.scan import version_of
+from uploader.rows import Stored
+from uploader.scan import strange, version_of
 from uploader.sending import Sending, StoppedError, send_resumable, send_standard
 from uploader.snapshot import snapshot
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from shared.clock import Clock
     from shared.storage.records import ObjectRecord
-    from uploader.ledger import Ledger, Row
+    from uploader.ledger import Ledger
+    from uploader.rows import Row
     from uploader.sending import Sender
 
 # Above this Supabase asks for resumable uploads.
@@ -35,6 +36,8 @@ STANDARD_LIMIT = 6_000_000
 
 _EVERYBODYS = frozenset({Trouble.DENIED, Trouble.BUCKET_NOT_FOUND})
 _MOST_REFUSALS = 3
+# A volume that stutters comes back within some minutes.
+_MOST_MISREADINGS = 8
 
 _TEXT = frozenset({"log", "txt", "out", "err", "yaml", "yml"})
 
@@ -43,8 +46,9 @@ _TEXT = frozenset({"log", "txt", "out", "err", "yaml", "yml"})
 class Parcel:
     """A version to deliver: its row, where its bytes are, where they go, and how it may change meanwhile.
 
-    ``growing``: only bytes are added, so the version is a prefix. ``spool`` is where a copy is put first when the
-    writer rewrites the file in place. ``known`` is what lay at the key when the ledger was made (size, eTag).
+    ``growing``: only bytes are added, so the version is a prefix. ``spool`` is where a copy lies, or is put first
+    because the writer rewrites the file in place. ``held`` is a descriptor of the version, should its name be gone; it
+    belongs to the parcel. ``known`` is what lay at the key when the ledger was made (size, eTag).
     """
 
     row: Row
@@ -53,6 +57,7 @@ class Parcel:
     key: str
     growing: bool = False
     spool: Path | None = None
+    held: int | None = None
     known: tuple[int, str | None] | None = None
 
 
@@ -100,6 +105,10 @@ class Stopped:
     """The uploader is stopping, or may no longer write here: nothing was decided about the file."""
 
 
+class _StrangeError(Exception):
+    """Something that is no regular file has taken its place; the text says what."""
+
+
 Result = Stopped | Delivered | Changed | Vanished | Later | Refused
 
 
@@ -118,19 +127,26 @@ class Deliverer:
             return self._deliver(parcel, sent)
         except (StoppedError, ClaimLostError):
             return Stopped()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return Vanished()
+        except _StrangeError as error:
+            return Refused(f"it is {error}, which cannot be carried")
         except PermissionError:
             return Refused("it cannot be read: its permissions do not allow it")
         except OSError as error:
-            return Later(f"it could not be read: {error.strerror or error}")
+            if error.errno == errno.ELOOP:
+                return Refused("it is a symbolic link, which cannot be carried")
+            return Later(f"it could not be read: {error.strerror or error}", most_attempts=_MOST_MISREADINGS)
         except StorageError as error:
             return _result(error, sent)
+        finally:
+            if parcel.held is not None:
+                os.close(parcel.held)
 
     def _deliver(self, parcel: Parcel, sent: Sending) -> Result:
         row = parcel.row
         source = self._source(parcel)
-        with _open(source) as file:
+        with _open(source, parcel.held) as file:
             if not _is_version(file, parcel, source):
                 return Changed()
             sha256 = row.sha256 or sha256_of(file, row.version.size, self._sender.alive)
@@ -141,6 +157,7 @@ class Deliverer:
                 return Delivered(row.stored, 0)
             old, there = self._already_there(parcel, file, sha256)
             if there is None:
+                self._ledger.doubt(row.key)
                 there = self._verified(parcel, self._send(parcel, file, sha256, sent), sha256, sent, old)
             return Delivered(self._stored(parcel, sha256, there), sent.bytes)
 
@@ -148,7 +165,13 @@ class Deliverer:
         if parcel.spool is None:
             return parcel.file
         if not parcel.spool.exists():
-            snapshot(parcel.file, parcel.spool, parcel.row.version)
+            try:
+                snapshot(parcel.file, parcel.spool, parcel.row.version)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                what = f"Copying {parcel.spool.name}"
+                raise StorageError(Trouble.BROKEN, what, f"{error.strerror or error}", transient=True) from error
         return parcel.spool
 
     def _send(self, parcel: Parcel, file: BinaryIO, sha256: str, sent: Sending) -> ObjectRecord | None:
@@ -214,18 +237,24 @@ def content_type(key: str) -> str:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[BinaryIO]:
+def _open(path: Path, held: int | None) -> Iterator[BinaryIO]:
     # Neither a link nor a FIFO that was put in the file's place is followed or waited for.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if held is None:
+            raise
+        descriptor = os.dup(held)
+    what = strange(os.fstat(descriptor).st_mode)
+    if what is not None:
+        os.close(descriptor)
+        raise _StrangeError(what)
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         yield file
 
 
 def _is_version(file: BinaryIO, parcel: Parcel, source: Path) -> bool:
-    status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        return False
-    now, wanted = version_of(status), parcel.row.version
+    now, wanted = version_of(os.fstat(file.fileno())), parcel.row.version
     if source == parcel.spool:
         return now.size == wanted.size
     if parcel.growing:
@@ -240,7 +269,9 @@ def _result(error: StorageError, sent: Sending) -> Result:
     if error.trouble in _EVERYBODYS:
         # A wrong key or a missing bucket is not this file's fault, unless Storage is content with everything else.
         return Later(error.sentence, server_down=True, moved=moved, most_attempts=_MOST_REFUSALS)
-    if error.transient or error.trouble is Trouble.BROKEN:
+    if error.trouble is Trouble.BROKEN and not error.transient:
+        return Later(error.sentence, most_attempts=_MOST_REFUSALS)
+    if error.transient:
         down = error.trouble in {Trouble.UNREACHABLE, Trouble.BUSY}
         return Later(error.sentence, server_down=down, moved=moved, retry_after=error.retry_after)
     return Refused(error.sentence)

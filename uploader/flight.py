@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from uploader.delivery import Deliverer, Result
+    from uploader.keeper import Keeper
     from uploader.lanes import Lanes
-    from uploader.ledger import Ledger, Row
+    from uploader.ledger import Ledger
+    from uploader.rows import Row
     from uploader.run import Run
 
 
@@ -31,12 +35,18 @@ class _Flying:
 class Flight:
     """The deliveries of one run that are under way."""
 
-    def __init__(self, run: Run, ledger: Ledger, deliverer: Deliverer, lanes: Lanes) -> None:
+    def __init__(self, run: Run, ledger: Ledger, deliverer: Deliverer, lanes: Lanes, keeper: Keeper) -> None:
         self._run = run
         self._ledger = ledger
         self._deliverer = deliverer
         self._lanes = lanes
+        self._keeper = keeper
         self._flying: dict[str, _Flying] = {}
+
+    @property
+    def under_way(self) -> bool:
+        """Return whether a lane still works on a delivery."""
+        return any(not flying.future.done() for flying in self._flying.values())
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -75,18 +85,29 @@ class Flight:
             key=keys.join(self._run.prefix, row.key),
             growing=nature(row.path, self._run.name).growing,
             spool=self._spool(row, ended=ended),
+            held=self._keeper.descriptor(row),
             known=self._ledger.known_object(row.key),
         )
         future = self._lanes.submit(lane, partial(self._deliverer.deliver, parcel))
         self._flying[row.path] = _Flying(row, future)
 
     def _spool(self, row: Row, *, ended: bool) -> Path | None:
+        if row.source is not None:
+            return self._run.spool / row.source
         if row.kind is not Kind.OPTIMIZER:
             return None
         copy = spool_file(self._run, row)
+        for other in self._run.spool.glob(f"*-{_mark(row)}"):
+            if other != copy:
+                # Of a version that nobody wants any more.
+                other.unlink(missing_ok=True)
         return copy if not ended or copy.exists() else None
 
 
 def spool_file(run: Run, row: Row) -> Path:
     """Return where the copy of this version lies, or would lie."""
-    return run.spool / f"{row.version.mtime_ns}-{row.version.size}-{row.path.rpartition('/')[2]}"
+    return run.spool / (row.source or f"{row.version.mtime_ns}-{row.version.size}-{_mark(row)}")
+
+
+def _mark(row: Row) -> str:
+    return f"{hashlib.sha256(os.fsencode(row.path)).hexdigest()[:16]}.copy"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from uploader.ledger import Row
+    from uploader.rows import Known
     from uploader.scan import Seen
 
 LIVE_BYTES_PER_SECOND = 64 * 1024
@@ -31,6 +31,11 @@ class _Log:
     seen: Version
     since: float
 
+    @property
+    def awaited(self) -> bool:
+        """Return whether it has not been published as it is, and may not change any more."""
+        return self.published != self.seen and (self.published_at is None or self.since <= self.published_at)
+
 
 class Growing:
     """The growing logs of one run. A log that has been quiet for ``every_seconds`` is published to its last byte."""
@@ -39,16 +44,23 @@ class Growing:
         self._root = root
         self._every = every_seconds
         self._logs: dict[str, _Log] = {}
+        # When one of them was last seen to change, in monotonic seconds.
+        self.changed_at = float("-inf")
 
     @property
     def waiting(self) -> int:
-        """Return how many logs have not been published at all, or have stopped growing and not been published whole."""
-        return sum(log.published != log.seen and log.published_at is None for log in self._logs.values())
+        """Return how many logs have yet to be published whole. One that never stops growing is not waited for."""
+        return sum(log.awaited for log in self._logs.values())
 
-    def notice(self, seen: Seen, row: Row | None, now: float) -> None:
-        """Take note of a log that is not in the ledger as it is at ``now`` (monotonic seconds)."""
+    def notice(self, seen: Seen, known: Known | None, now: float, age: float) -> None:
+        """Take note of a log that is not in the ledger as it is at ``now`` (monotonic seconds).
+
+        ``age`` is for how many seconds it has been quiet, by its own mtime.
+        """
         if seen.path not in self._logs:
-            self._logs[seen.path] = _Log(row.version if row else None, None, seen.version, now)
+            since = now - min(max(age, 0.0), self._every)
+            self._logs[seen.path] = _Log(known.version if known else None, None, seen.version, since)
+            self.changed_at = now
 
     def due(self, now: float, *, ended: bool) -> Iterator[tuple[str, Version]]:
         """Yield each log to be published now, with the version that its whole lines make up.
@@ -62,6 +74,7 @@ class Growing:
                 continue
             if seen.version != log.seen:
                 log.seen, log.since = seen.version, now
+                self.changed_at = now
             version = self._to_publish(path, log, now, ended=ended)
             if version is not None and version != log.published:
                 log.published, log.published_at = version, now
@@ -74,7 +87,9 @@ class Growing:
         if log.published_at is not None and now - log.published_at < pause:
             return None
         version = self._whole_lines(path, log.seen)
-        if log.published is not None and (version.size, version.inode) == (log.published.size, log.published.inode):
+        known = log.published
+        if known is not None and known.inode == version.inode and version.size <= known.size <= log.seen.size:
+            # Nothing new, or less than is there already.
             return None
         return version if version.size else None
 
@@ -85,7 +100,8 @@ class Growing:
             with (self._root / path).open("rb") as file:
                 start = max(0, version.size - _LONGEST_LINE)
                 tail = os.pread(file.fileno(), version.size - start, start)
-        except FileNotFoundError:
+        except OSError:
+            # Whatever is wrong with the file, its delivery will say.
             return version
         end = tail.rfind(b"\n")
         return version if end < 0 else replace(version, size=start + end + 1)

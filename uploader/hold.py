@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 from shared.log import EventLog
 from uploader.delivery import Changed, Delivered, Deliverer, Later, Refused, Stopped, Vanished
 from uploader.flight import Flight, spool_file
-from uploader.ledger import Ledger, LedgerError
+from uploader.keeper import Keeper
 from uploader.observer import Observer
 from uploader.office import PUBLISHED, Office
+from uploader.opening import open_ledger
 from uploader.states import State
 
 if TYPE_CHECKING:
     from shared.contract.bucket import Claim
     from uploader.claim import Claims
     from uploader.delivery import Result
-    from uploader.ledger import Row
     from uploader.line import Line
     from uploader.observer import Circumstances
+    from uploader.rows import Row
     from uploader.run import Run
     from uploader.sending import Courier
     from uploader.world import World
@@ -37,7 +38,9 @@ class Hold:
         self.claim = claim
         self.ledger = open_ledger(run, claim.epoch)
         self.observer = Observer(run, self.ledger, world.settings, world.clock, world.opened)
-        self.flight = Flight(run, self.ledger, Deliverer(courier, self.ledger, world.clock), world.lanes)
+        self._keeper = Keeper(run, self.ledger, world.lanes, world.settings.spool_bytes)
+        deliverer = Deliverer(courier, self.ledger, world.clock)
+        self.flight = Flight(run, self.ledger, deliverer, world.lanes, self._keeper)
         self.office = Office(run, self.ledger, claims, courier)
         self._run = run
         self._world = world
@@ -45,11 +48,13 @@ class Hold:
 
     def close(self) -> None:
         """Put the ledger away. Nothing depends on this having been called."""
+        self._keeper.close()
         self.ledger.close()
 
     def observe(self, now: Circumstances, *, everything: bool) -> None:
         """Look at the tree; ``everything`` trusts no folder's mtime."""
         self.observer.observe(now, everything=everything)
+        self._keeper.keep()
 
     def launch(self, *, ended: bool) -> None:
         """Send what may be sent now. ``ended``: nobody writes any more, so the newest checkpoint goes first."""
@@ -82,15 +87,20 @@ class Hold:
         match result:
             case Delivered(stored=stored, sent=sent):
                 self.ledger.delivered(row, stored)
-                self._line.restored()
+                if sent:
+                    self._line.restored()
                 log.info("uploaded", session=session, key=row.key, bytes=row.version.size, sent=sent)
+            case Changed() if row.source is not None:
+                self.ledger.end(row, State.SENDING, State.GONE, "it was deleted, and its copy in the spool is damaged")
             case Changed():
                 self.ledger.retry_later(row, row.attempts, now + _CHANGED_RETRY_SECONDS, "it is being changed")
             case Vanished():
                 self.ledger.end(row, State.SENDING, State.GONE, "it was deleted before it could be uploaded")
                 log.warning("deleted_before_upload", session=session, path=row.path)
             case Refused(reason=reason):
+                # A copy in the spool may be the only one there is: somebody may wish for another attempt.
                 self._give_up(row, reason)
+                return
             case Later():
                 self._try_later(row, result)
                 return
@@ -115,16 +125,3 @@ class Hold:
     def _give_up(self, row: Row, reason: str) -> None:
         self.ledger.end(row, State.SENDING, State.FAILED, reason)
         log.error("not_uploaded", session=self._run.session_id, path=row.path, reason=reason)
-
-
-def open_ledger(run: Run, epoch: int) -> Ledger:
-    """Return the ledger of ``epoch``; one that cannot be read is set aside, and the bucket tells what is there."""
-    run.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = run.ledger(epoch)
-    try:
-        return Ledger(path)
-    except LedgerError as error:
-        aside = path.with_name(f"{path.name}.broken")
-        path.replace(aside)
-        log.warning("ledger_set_aside", session=run.session_id, file=aside.name, reason=error)
-        return Ledger(path)

@@ -81,13 +81,13 @@ def nature(path: str, name: str) -> Nature:
     return Nature(kind=kind, growing=kind is Kind.LOG and _grows(inner), inner=inner)
 
 
-def key_of(path: str, name: str, *, incomplete: bool = False) -> str:
-    """Return the key, relative to the run's prefix, of the file at ``path``; ``incomplete`` for a torn checkpoint."""
+def key_of(path: str, name: str, prefix: str = "", *, incomplete: bool = False) -> str:
+    """Return the key, below the run's ``prefix``, of the file at ``path``; ``incomplete`` for a torn checkpoint."""
     what = nature(path, name)
     folder = INCOMPLETE if incomplete else _FOLDERS[what.kind]
     first, slash, rest = what.inner.partition("/")
     below = rest if slash and first == folder else what.inner
-    return keys.fit(keys.join(folder, keys.escape(below)))
+    return keys.fit(keys.join(folder, keys.escape(below)), prefix)
 
 
 def is_database_side_file(path: str) -> bool:

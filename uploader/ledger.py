@@ -10,86 +10,30 @@ import os
 import sqlite3
 import threading
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from uploader import queries
-from uploader.kinds import Kind
-from uploader.scan import Version
-from uploader.settle import Proof
+from uploader.rows import Total, known_of, row_of, stored_file_of
 from uploader.states import State, check
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from uploader.kinds import Kind
+    from uploader.rows import Known, Row, Settled, Stored, StoredFile
+    from uploader.scan import Version
+
+# The disk's or another process's trouble: it may pass, and says nothing against the file.
+_PASSING = frozenset({
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_PROTOCOL,
+})  # fmt: skip
+
 
 class LedgerError(RuntimeError):
     """The ledger cannot be read, or is of a version that this code does not know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What the bucket holds, by the server's own record. ``mtime`` and ``at`` are Unix seconds."""
-
-    sha256: str
-    size: int
-    mtime: float
-    version: str | None
-    step: int | None
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """An object of this run: its key below the run's prefix, where it came from, and what it is."""
-
-    key: str
-    path: str
-    kind: Kind
-    stored: Stored
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A file in the ledger. Times are Unix seconds; ``stored`` may be of an older version than ``version``."""
-
-    path: str
-    kind: Kind
-    key: str
-    state: State
-    proof: Proof
-    version: Version
-    sha256: str | None
-    step: int | None
-    source: str | None
-    upload_url: str | None
-    attempts: int
-    next_try: float
-    error: str | None
-    first_seen: float
-    stored: Stored | None
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A version of a file that is complete and is to be delivered."""
-
-    path: str
-    kind: Kind
-    key: str
-    proof: Proof
-    version: Version
-    step: int | None = None
-    source: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Total:
-    """How many files are in a state, and their bytes."""
-
-    files: int = 0
-    bytes: int = 0
 
 
 class Ledger:
@@ -98,17 +42,21 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         """Open the ledger at ``path``, making it where there is none.
 
-        Raises LedgerError when what lies there is no ledger of this version.
+        Raises LedgerError when what lies there is no whole ledger of this version.
         """
         self.path = path
         self._lock = threading.RLock()
-        self.is_new = not path.exists()
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
         try:
             self._open()
+        except LedgerError:
+            self._connection.close()
+            raise
         except sqlite3.DatabaseError as error:
             self._connection.close()
+            if error.sqlite_errorcode & 0xFF in _PASSING:
+                raise
             raise LedgerError(f"{path} is not a ledger that can be read: {error}") from error
 
     def _open(self) -> None:
@@ -119,11 +67,13 @@ class Ledger:
             with self.transaction():
                 self._create()
         elif version != queries.SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"it has version {version}, this is version {queries.SCHEMA_VERSION}")
+            raise LedgerError(f"{self.path} has version {version}, this is version {queries.SCHEMA_VERSION}")
+        fault = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if fault != "ok":
+            raise LedgerError(f"{self.path} is damaged: {fault}")
         self._connection.execute(queries.RECOVER)
 
     def _create(self) -> None:
-        self.is_new = True
         for statement in queries.SCHEMA.split(";\n"):
             if statement.strip():
                 self._connection.execute(statement)
@@ -161,11 +111,12 @@ class Ledger:
 
     def file(self, path: str) -> Row | None:
         """Return what is known of the file at ``path``."""
-        return next((_row(row) for row in self._rows(queries.FILE, (os.fsencode(path),))), None)
+        return next((row_of(row) for row in self._rows(queries.FILE, (os.fsencode(path),))), None)
 
-    def in_folder(self, folder: str) -> dict[str, Row]:
+    def in_folder(self, folder: str) -> dict[str, Known]:
         """Return the files directly in ``folder`` by path."""
-        return {row.path: row for row in map(_row, self._rows(queries.IN_FOLDER, (os.fsencode(folder),)))}
+        rows = self._rows(queries.IN_FOLDER, (os.fsencode(folder),))
+        return {os.fsdecode(row["path"]): known_of(row) for row in rows}
 
     def key_owner(self, key: str) -> str | None:
         """Return the path of the file that has ``key``."""
@@ -188,7 +139,7 @@ class Ledger:
         return self._next(queries.NEXT_OPTIMIZER, now, 0, 1)
 
     def _next(self, query: str, now: float, limit: int, count: int) -> list[Row]:
-        return [_row(row) for row in self._rows(query, {"now": now, "limit": limit, "count": count})]
+        return [row_of(row) for row in self._rows(query, {"now": now, "limit": limit, "count": count})]
 
     def totals(self) -> dict[State, Total]:
         """Return files and bytes by state."""
@@ -197,12 +148,28 @@ class Ledger:
 
     def undelivered(self) -> list[Row]:
         """Return every file whose newest version is not in the bucket."""
-        return [_row(row) for row in self._rows(queries.UNDELIVERED)]
+        return [row_of(row) for row in self._rows(queries.UNDELIVERED)]
+
+    def troubled(self, count: int) -> list[Row]:
+        """Return up to ``count`` files that have failed, are gone, or wait for another attempt."""
+        return [row_of(row) for row in self._rows(queries.TROUBLED, (count,))]
+
+    def waiting_checkpoints(self, count: int) -> list[Row]:
+        """Return up to ``count`` checkpoints that are not in the bucket yet, the longest waiting first."""
+        return [row_of(row) for row in self._rows(queries.WAITING_CHECKPOINTS, (count,))]
+
+    def sources(self) -> frozenset[str]:
+        """Return the names of all copies in the spool that are wanted."""
+        return frozenset(row["source"] for row in self._rows(queries.SOURCES))
+
+    def doubtful(self) -> list[StoredFile]:
+        """Return every object that another version may have replaced, without proof of it."""
+        return [stored_file_of(row) for row in self._rows(queries.DOUBTFUL)]
 
     def stored(self) -> Iterator[StoredFile]:
         """Yield everything of this run that is in the bucket, by key, a page at a time."""
         last = ""
-        while page := [_stored_file(row) for row in self._rows(queries.ALL_STORED, (last, 500))]:
+        while page := [stored_file_of(row) for row in self._rows(queries.ALL_STORED, (last, 500))]:
             yield from page
             last = page[-1].key
 
@@ -213,7 +180,7 @@ class Ledger:
 
     def newest_stored(self, kind: Kind, count: int) -> list[StoredFile]:
         """Return the newest files of ``kind`` that are in the bucket, newest first."""
-        return [_stored_file(row) for row in self._rows(queries.NEWEST_STORED, (kind, count))]
+        return [stored_file_of(row) for row in self._rows(queries.NEWEST_STORED, (kind, count))]
 
     def oldest_waiting_checkpoint(self) -> float | None:
         """Return since when (Unix seconds) the oldest undelivered checkpoint has been waiting."""
@@ -271,6 +238,33 @@ class Ledger:
             self._write(queries.STORED, values)
             self._write(queries.DELIVERED, {**_identity(row.path, row.version), "sha256": stored.sha256})
 
+    def doubt(self, key: str) -> None:
+        """Remember that another version may reach ``key`` from now on, whatever becomes of its sending."""
+        self._write(queries.DOUBT, (key,))
+
+    def doubt_everything(self) -> None:
+        """Remember that somebody else may have written to any key."""
+        self._write(queries.DOUBT_EVERYTHING)
+
+    def decide(self, key: str, *, there: bool) -> None:
+        """End a doubt: the version on record is at ``key`` after all, or nobody knows what is."""
+        with self.transaction():
+            self._write(queries.TRUST if there else queries.FORGET, (key,))
+            if not there:
+                self._write(queries.SEND_AGAIN, (key,))
+
+    def stamp(self, path: str, step: int, saved_at: float) -> None:
+        """Add the step of a saving at ``saved_at`` (Unix seconds) to a version that waits without one."""
+        self._write(queries.STAMP, (step, os.fsencode(path), int(saved_at * 1e9)))
+
+    def spooled(self, row: Row, name: str) -> None:
+        """Remember that the version in ``row`` lies in the spool as ``name``."""
+        self._write(queries.SPOOLED, (name, *_key_of(row)))
+
+    def cleared(self, path: str) -> None:
+        """Take back that ``path`` cannot be carried."""
+        self._write(queries.CLEARED, (os.fsencode(path),))
+
     def retry_later(self, row: Row, attempts: int, next_try: float, error: str) -> None:
         """Put a file back in the queue until ``next_try`` (Unix seconds)."""
         values = {"path": os.fsencode(row.path), "attempts": attempts, "next_try": next_try, "error": error}
@@ -310,39 +304,3 @@ def _identity(path: str, version: Version) -> dict[str, Any]:
 
 def _key_of(row: Row) -> tuple[bytes, int, int, int]:
     return os.fsencode(row.path), row.version.size, row.version.mtime_ns, row.version.inode
-
-
-def _row(row: sqlite3.Row) -> Row:
-    """Return the typed row; raises ValueError for a state, kind or proof that this code does not know."""
-    stored = None
-    if row["stored_sha256"] is not None:
-        stored = Stored(
-            sha256=row["stored_sha256"],
-            size=row["stored_size"],
-            mtime=row["stored_mtime"],
-            version=row["stored_version"],
-            step=row["stored_step"],
-            at=row["stored_at"],
-        )
-    return Row(
-        path=os.fsdecode(row["path"]),
-        kind=Kind(row["kind"]),
-        key=row["key"],
-        state=State(row["state"]),
-        proof=Proof(row["proof"]),
-        version=Version(row["size"], row["mtime_ns"], row["inode"]),
-        sha256=row["sha256"],
-        step=row["step"],
-        source=row["source"],
-        upload_url=row["upload_url"],
-        attempts=row["attempts"],
-        next_try=row["next_try"],
-        error=row["error"],
-        first_seen=row["first_seen"],
-        stored=stored,
-    )
-
-
-def _stored_file(row: sqlite3.Row) -> StoredFile:
-    stored = Stored(row["sha256"], row["size"], row["mtime"], row["version"], row["step"], row["at"])
-    return StoredFile(key=row["key"], path=os.fsdecode(row["path"]), kind=Kind(row["kind"]), stored=stored)

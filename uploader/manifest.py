@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.contract.session import Session
-    from uploader.ledger import Ledger, Row, StoredFile
+    from uploader.ledger import Ledger
+    from uploader.rows import Row, StoredFile
     from uploader.run import Run
 
 
@@ -35,20 +36,23 @@ def reason(row: Row) -> str:
 
 
 def head(run: Run, session: Session | None, missing: tuple[Missing, ...], now: float) -> Manifest:
-    """Return everything of the manifest but its files. ``now`` is Unix seconds."""
+    """Return everything of the manifest but its files. ``now`` is Unix seconds.
+
+    A session that nobody ended was interrupted together with its handler.
+    """
     if session is None:
         return Manifest(
             outcome=Outcome.UNKNOWN,
             complete=not missing,
             session_id=run.session_id,
-            model_name=run.name,
+            model_name=printable(run.name),
             created_at=run.created_at,
             ended_at=now,
             missing=missing,
         )
     ending = session.ending
     return Manifest(
-        outcome=ending.outcome if ending else Outcome.UNKNOWN,
+        outcome=ending.outcome if ending else Outcome.INTERRUPTED,
         complete=not missing,
         session_id=session.session_id,
         job_id=session.job_id,

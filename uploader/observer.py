@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from shared import keys
 from uploader.growing import Growing
 from uploader.kinds import Kind, Nature, ignored, is_database_side_file, key_of, nature
-from uploader.ledger import Ledger, Settled
+from uploader.rows import Settled
 from uploader.scan import Folders, Seen, Version, files, look
-from uploader.settle import Observation, Proof, is_torn, settle
+from uploader.settle import CLOCK_SLACK_SECONDS, Observation, Proof, is_torn, settle
 from uploader.states import State
 from uploader.structure import adds_up
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from shared.clock import Clock
     from shared.contract.session import Saved
     from shared.settings import UploadSettings
-    from uploader.ledger import Row
+    from uploader.ledger import Ledger
     from uploader.open_files import FileId
+    from uploader.rows import Known
     from uploader.run import Run
 
 FULL_PASS_SECONDS = 10.0
@@ -38,16 +39,20 @@ _STEP = re.compile(r"_(\d{6,})(?:\D|$)")
 _WEIGHTS = frozenset({Kind.CHECKPOINT, Kind.OPTIMIZER})
 
 
+def _nobody() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What the run itself tells: what the trainer logged as saved, and whether anybody still writes.
 
-    ``visible``: the trainer's open files can be seen from here. ``ended``: every writer is gone for good;
-    ``by_itself``: and nobody had to kill it.
+    ``visible`` asks whether the trainer lives and its open files can be seen from here. ``ended``: every writer is gone
+    for good; ``by_itself``: and nobody had to kill it.
     """
 
     saved: Mapping[str, Saved] = field(default_factory=dict)
-    visible: bool = False
+    visible: Callable[[], bool] = _nobody
     ended: bool = False
     by_itself: bool = True
 
@@ -81,7 +86,13 @@ class Observer:
         self._hot: dict[str, _Hot] = {}
         self._growing = Growing(run.output, settings.log_seconds)
         self._full_pass: float | None = None
-        self.changed_at = clock.monotonic()
+        self._stamped: Mapping[str, Saved] = {}
+        self._changed = clock.monotonic()
+
+    @property
+    def changed_at(self) -> float:
+        """Return when (monotonic seconds) anything was last seen to change."""
+        return max(self._changed, self._growing.changed_at)
 
     @property
     def waiting(self) -> int:
@@ -99,6 +110,7 @@ class Observer:
             self._find(everything=everything)
             self._look_again()
             self._settle(now)
+            self._stamp(now.saved)
             for path, version in self._growing.due(self._clock.monotonic(), ended=now.ended):
                 self._record(path, version, Proof.ENDED if now.ended else Proof.QUIET, now)
 
@@ -108,72 +120,74 @@ class Observer:
         if full:
             self._full_pass = monotonic
         for folder in self._folders.changed(everything=full, now_ns=int(self._clock.now() * 1e9)):
-            rows = self._ledger.in_folder(folder)
+            # A folder that could not be read before says so again if it still cannot.
+            self._ledger.cleared(folder)
+            known = self._ledger.in_folder(folder)
             for seen in files(self._run.output, folder, self._skip):
-                self._notice(seen, rows.get(seen.path))
+                self._notice(seen, known.get(seen.path))
 
-    def _notice(self, seen: Seen, row: Row | None) -> None:
-        if row is not None and row.version == seen.version and row.state is not State.GONE:
+    def _notice(self, seen: Seen, known: Known | None) -> None:
+        if known is not None and known.version == seen.version and known.state is not State.GONE:
             return
         if seen.strange:
             self._refuse(seen, f"it is {seen.strange}, which cannot be carried")
         elif nature(seen.path, self._run.name).growing:
-            self._growing.notice(seen, row, self._clock.monotonic())
-        else:
+            age = self._clock.now() - seen.version.mtime
+            self._growing.notice(seen, known, self._clock.monotonic(), age)
+        elif not _is_empty_journal(seen):
             self._heat(seen)
 
     def _heat(self, seen: Seen) -> None:
         known = self._hot.get(seen.path)
         if known is None or known.seen.version != seen.version:
             self._hot[seen.path] = _Hot(seen, self._clock.monotonic())
-            self.changed_at = self._clock.monotonic()
+            self._changed = self._clock.monotonic()
 
     def _look_again(self) -> None:
         for path in list(self._hot):
             seen = look(self._run.output, path)
-            if seen is None or seen.strange:
+            if seen is None or seen.strange or _is_empty_journal(seen):
                 del self._hot[path]
             else:
                 self._heat(seen)
 
     def _settle(self, now: Circumstances) -> None:
         opened = self._opened(frozenset(map(_file_id, self._hot.values()))) if self._hot else frozenset()
+        # Asked afterwards: a trainer that was killed in between closed nothing.
+        visible = bool(self._hot) and now.visible()
         for path, hot in list(self._hot.items()):
-            proof = self._proof(path, hot, _file_id(hot) in opened, now)
+            proof = self._proof(path, hot, is_open=_file_id(hot) in opened, visible=visible, now=now)
             # A writer may have come and gone between the look and the question who has it open.
             if proof is None or look(self._run.output, path) != hot.seen:
                 continue
             del self._hot[path]
             self._record(path, hot.seen.version, proof, now)
 
-    def _proof(self, path: str, hot: _Hot, is_open: bool, now: Circumstances) -> Proof | None:
+    def _proof(self, path: str, hot: _Hot, *, is_open: bool, visible: bool, now: Circumstances) -> Proof | None:
         what = nature(path, self._run.name)
-        if what.kind is Kind.DATABASE and not self._database_closed(path, hot, is_open, now):
+        unseen = not visible and not is_open
+        if what.kind is Kind.DATABASE and not now.ended and not self._database_closed(path, hot, unseen=unseen):
             return None
         saved = now.saved.get(path)
-        monotonic = self._clock.monotonic()
-        file = self._run.output / path
-        blind = not now.visible and not is_open
         observation = Observation(
             version=hot.seen.version,
             changed=hot.changed,
-            now=monotonic,
-            open_for_writing=None if blind else is_open,
+            now=self._clock.monotonic(),
+            open_for_writing=None if unseen else is_open,
             saved_at=None if saved is None else saved.at,
             ended=now.ended,
-            whole=monotonic - hot.changed < self._settings.debounce_seconds or adds_up(file),
+            whole=is_open or adds_up(self._run.output / path),
         )
         return settle(observation, self._settings.debounce_seconds)
 
-    def _database_closed(self, path: str, hot: _Hot, is_open: bool, now: Circumstances) -> bool:
-        if now.ended:
-            return hot.seen.version.size > 0 or not is_database_side_file(path)
-        if is_open or is_database_side_file(path):
-            return False
-        journals = (look(self._run.output, path + side) for side in ("-wal", "-journal"))
-        if any(journal is not None and journal.version.size > 0 for journal in journals):
-            return False
-        return now.visible or self._clock.monotonic() - hot.changed >= DATABASE_QUIET_SECONDS
+    def _database_closed(self, path: str, hot: _Hot, *, unseen: bool) -> bool:
+        """Return whether a database, or the journal beside it, is at rest; a journal is a part of what is open."""
+        beside = (look(self._run.output, path + side) for side in ("-wal", "-journal"))
+        journals = [journal for journal in beside if journal is not None and not _is_empty_journal(journal)]
+        if not unseen:
+            return not journals and not is_database_side_file(path)
+        newest = max(seen.version.mtime for seen in (hot.seen, *journals))
+        return self._clock.now() - newest >= DATABASE_QUIET_SECONDS
 
     def _record(self, path: str, version: Version, proof: Proof, now: Circumstances) -> None:
         what = nature(path, self._run.name)
@@ -189,7 +203,14 @@ class Observer:
             ),
             self._clock.now(),
         )
-        self.changed_at = self._clock.monotonic()
+        self._changed = self._clock.monotonic()
+
+    def _stamp(self, saved: Mapping[str, Saved]) -> None:
+        """Add the steps that the trainer named only after the files had settled."""
+        for path, entry in saved.items():
+            if entry.step is not None and self._stamped.get(path) != entry:
+                self._ledger.stamp(path, entry.step, entry.at + CLOCK_SLACK_SECONDS)
+        self._stamped = saved
 
     def _refuse(self, seen: Seen, reason: str) -> None:
         kind = nature(seen.path, self._run.name).kind
@@ -197,7 +218,7 @@ class Observer:
         self._ledger.refused(seen.path, kind, key, seen.version, reason, self._clock.now())
 
     def _key(self, path: str, *, incomplete: bool) -> str:
-        key = key_of(path, self._run.name, incomplete=incomplete)
+        key = key_of(path, self._run.name, self._run.prefix, incomplete=incomplete)
         owner = self._ledger.key_owner(key)
         return key if owner is None or owner == path else keys.disambiguate(key, path)
 
@@ -205,6 +226,10 @@ class Observer:
 def saved_by_path(saved: Iterable[Saved]) -> dict[str, Saved]:
     """Return the newest saving of each path."""
     return {entry.path: entry for entry in saved}
+
+
+def _is_empty_journal(seen: Seen) -> bool:
+    return seen.version.size == 0 and is_database_side_file(seen.path)
 
 
 def _file_id(hot: _Hot) -> FileId:

@@ -5,6 +5,8 @@ Each function is one piece of work for a desk. They wait for Storage, so they ru
 
 from __future__ import annotations
 
+import hashlib
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.contract.bucket import Status
+    from shared.storage.records import ObjectRecord
     from uploader.claim import Claims
     from uploader.ledger import Ledger
+    from uploader.rows import Stored
     from uploader.run import Run
     from uploader.sending import Courier
 
@@ -29,6 +33,8 @@ _LARGEST_MANIFEST = 1 << 30
 _PAGE = 1000
 # A fact of the ledger: our own manifest is, or may be, in the bucket.
 PUBLISHED = "manifest"
+# A fact of the ledger: what lay under the prefix before is known.
+_STOCKED = "stocked"
 
 
 class Office:
@@ -45,8 +51,10 @@ class Office:
         """Before the first object: put an earlier session's manifest aside, and learn what lies there already."""
         self._claims.assure(now=True)
         self._courier.retry(self._put_aside)
-        if self._ledger.is_new:
+        if not self._ledger.fact(_STOCKED):
             self._courier.retry(self._take_stock)
+            self._ledger.set_fact(_STOCKED, "1")
+        self._settle_doubts()
 
     def publish_status(self, status: Status) -> None:
         """Write ``status.json``."""
@@ -56,6 +64,7 @@ class Office:
     def publish_manifest(self, status: Status, manifest: Manifest) -> str:
         """Write the last ``status.json``, then the manifest, and return the manifest's key."""
         self.publish_status(status)
+        self._settle_doubts()
         key = keys.join(self._run.prefix, MANIFEST)
         file = self._run.state / f".{MANIFEST}"
         manifests.write(file, manifest, manifests.entries(self._run, self._ledger))
@@ -82,11 +91,19 @@ class Office:
         """
         key = keys.join(self._run.prefix, MANIFEST)
         content = self._storage.read(self._run.bucket, key, limit=_LARGEST_MANIFEST)
-        old = Manifest.parse(content) if content else None
-        if old is None or old.session_id == self._run.session_id:
+        if content is None:
             return
-        kept = old.model_copy(update={"successor": self._run.session_id})
-        self._put(f"{MANIFESTS}/{keys.escape_segment(old.session_id)}.json", kept.dump())
+        old = Manifest.parse(content)
+        if old is None:
+            name, kept = f"unknown-{hashlib.sha256(content).hexdigest()[:16]}", content
+        elif old.session_id == self._run.session_id:
+            # The ledger that knew of it may have been lost.
+            self._ledger.set_fact(PUBLISHED, "1")
+            return
+        else:
+            name = keys.fit(keys.escape_segment(old.session_id))
+            kept = old.model_copy(update={"successor": self._run.session_id}).dump()
+        self._put(f"{MANIFESTS}/{name}.json", kept)
         self._storage.remove(self._run.bucket, [key])
 
     def _take_stock(self) -> None:
@@ -95,6 +112,14 @@ class Office:
         objects = ((record.key[below:], record.size, record.etag) for record in records)
         while page := list(islice(objects, _PAGE)):
             self._ledger.add_objects(page)
+
+    def _settle_doubts(self) -> None:
+        """Ask the server about every key that another version may have reached: the manifest lists what is proved."""
+        for file in self._ledger.doubtful():
+            self._courier.alive()
+            key = keys.join(self._run.prefix, file.key)
+            record = self._courier.retry(partial(self._storage.info, self._run.bucket, key))
+            self._ledger.decide(file.key, there=record is not None and _is(record, file.stored))
 
     def _put(self, name: str, content: bytes) -> None:
         key = keys.join(self._run.prefix, name)
@@ -110,3 +135,11 @@ class Office:
             raise StorageError(
                 Trouble.BROKEN, f"Verifying {key}", "the server's record does not match what was sent", transient=True
             )
+
+
+def _is(record: ObjectRecord, stored: Stored) -> bool:
+    if record.size != stored.size:
+        return False
+    if record.version is not None and stored.version is not None:
+        return record.version == stored.version
+    return record.metadata.get("sha256") == stored.sha256

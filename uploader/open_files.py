@@ -20,12 +20,15 @@ FileId = tuple[int, int]
 
 
 def can_see(pid: int, proc: Path = PROC) -> bool:
-    """Return whether this process may look at the files that process ``pid`` holds open."""
+    """Return whether process ``pid`` lives and this process may look at the files that it holds open.
+
+    A process that has been killed loses its files a moment before it is seen to be dead; one that lives has some.
+    """
     try:
-        next(iter(os.scandir(proc / str(pid) / "fd")), None)
+        with os.scandir(proc / str(pid) / "fd") as descriptors:
+            return next(descriptors, None) is not None
     except OSError:
         return False
-    return True
 
 
 def open_for_writing(wanted: frozenset[FileId], proc: Path = PROC) -> frozenset[FileId]:

@@ -33,7 +33,8 @@ CREATE TABLE stored (
     mtime   REAL NOT NULL,
     version TEXT,
     step    INTEGER,
-    at      REAL NOT NULL
+    at      REAL NOT NULL,
+    sure    INTEGER NOT NULL DEFAULT 1  -- 0: another version may have reached the key since
 ) WITHOUT ROWID;
 CREATE TABLE objects (
     key  TEXT PRIMARY KEY,          -- what lay under the prefix when this ledger was made
@@ -55,10 +56,10 @@ PRAGMAS = (
 _ROWS = """
 SELECT files.*, stored.sha256 AS stored_sha256, stored.size AS stored_size, stored.mtime AS stored_mtime,
     stored.version AS stored_version, stored.step AS stored_step, stored.at AS stored_at
-FROM files LEFT JOIN stored ON stored.key = files.key
+FROM files LEFT JOIN stored ON stored.key = files.key AND stored.sure
 """
 FILE = f"{_ROWS} WHERE files.path = ?"
-IN_FOLDER = f"{_ROWS} WHERE files.folder = ?"
+IN_FOLDER = "SELECT path, state, size, mtime_ns, inode FROM files WHERE folder = ?"
 KEY_OWNER = "SELECT path FROM files WHERE key = ?"
 
 # A version that has settled: a new file, or a new version of a known one. What the bucket holds stays on record.
@@ -103,6 +104,14 @@ STORED = """
 INSERT OR REPLACE INTO stored (key, path, kind, sha256, size, mtime, version, step, at)
 VALUES (:key, :path, :kind, :sha256, :size, :mtime, :version, :step, :at)
 """
+# Before anything is sent to a key that holds an older version; a delivery that is proved makes it sure again.
+DOUBT = "UPDATE stored SET sure = 0 WHERE key = ?"
+DOUBT_EVERYTHING = "UPDATE stored SET sure = 0"
+TRUST = "UPDATE stored SET sure = 1 WHERE key = ?"
+FORGET = "DELETE FROM stored WHERE key = ?"
+# Nobody knows what lies there now, so the file that it came from is sent again.
+SEND_AGAIN = "UPDATE files SET state = 'ready', next_try = 0 WHERE key = ? AND state = 'delivered'"
+DOUBTFUL = "SELECT * FROM stored WHERE NOT sure ORDER BY key"
 RETRY_LATER = """
 UPDATE files SET state = 'ready', attempts = :attempts, next_try = :next_try, error = :error
 WHERE path = :path AND state = 'sending'
@@ -122,12 +131,25 @@ RECOVER = "UPDATE files SET state = 'ready', next_try = 0 WHERE state IN ('ready
 
 TOTALS = "SELECT state, count(*), coalesce(sum(size), 0) FROM files GROUP BY state"
 UNDELIVERED = f"{_ROWS} WHERE state != 'delivered' ORDER BY files.path"
+TROUBLED = f"""
+{_ROWS} WHERE state IN ('failed', 'gone') OR (state = 'ready' AND error IS NOT NULL) ORDER BY files.path LIMIT ?
+"""
+WAITING_CHECKPOINTS = f"""
+{_ROWS} WHERE state IN ('ready', 'sending') AND files.kind = 'checkpoint' ORDER BY first_seen LIMIT ?
+"""
 ALL_STORED = "SELECT * FROM stored WHERE key > ? ORDER BY key LIMIT ?"
 NEWEST_STORED = "SELECT * FROM stored WHERE kind = ? ORDER BY mtime DESC, key DESC LIMIT ?"
 STORED_TOTAL = "SELECT count(*), coalesce(sum(size), 0) FROM stored"
 OLDEST_WAITING_CHECKPOINT = """
 SELECT min(first_seen) FROM files WHERE kind = 'checkpoint' AND state IN ('ready', 'sending')
 """
+
+# The trainer's word may come after the file has settled: the step of a version that is not older than its saving.
+STAMP = "UPDATE files SET step = ? WHERE path = ? AND step IS NULL AND mtime_ns <= ? AND state = 'ready'"
+SPOOLED = "UPDATE files SET source = ? WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?"
+SOURCES = "SELECT source FROM files WHERE source IS NOT NULL"
+# A folder that could not be read, and now can.
+CLEARED = "DELETE FROM files WHERE path = ? AND state = 'failed'"
 
 KNOWN_OBJECT = "SELECT size, etag FROM objects WHERE key = ?"
 ADD_OBJECT = "INSERT OR REPLACE INTO objects (key, size, etag) VALUES (?, ?, ?)"

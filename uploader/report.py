@@ -15,7 +15,8 @@ from uploader.states import State
 
 if TYPE_CHECKING:
     from shared.contract.session import Session
-    from uploader.ledger import Ledger, Total
+    from uploader.ledger import Ledger
+    from uploader.rows import Total
     from uploader.run import Run
 
 # A document that is read every second must stay small; the manifest lists everything.
@@ -33,11 +34,9 @@ def counts(ledger: Ledger) -> tuple[Count, Count, Count]:
 
 def failures(ledger: Ledger) -> tuple[Failure, ...]:
     """Return files that are not in the bucket and have met trouble, with their reasons."""
-    troubled = [row for row in ledger.undelivered() if row.error is not None or row.state is not State.READY]
     return tuple(
         Failure(path=printable(row.path), reason=reason(row), permanent=row.state in {State.FAILED, State.GONE})
-        for row in troubled[:_MOST_FAILURES]
-        if row.state is not State.SENDING
+        for row in ledger.troubled(_MOST_FAILURES)
     )
 
 

@@ -19,10 +19,19 @@ def leave(folder: Path, action: str) -> None:
     write_atomic(folder / f"{action}-{secrets.token_hex(8)}.json", content)
 
 
+def asked_for(folder: Path, action: str) -> bool:
+    """Return whether ``action`` was asked for. Anything else in the folder does not matter."""
+    return any(_wishes(folder, action))
+
+
 def consume(folder: Path, action: str) -> bool:
     """Return whether ``action`` was asked for, and take every such wish away."""
     found = False
-    for path in folder.glob(f"{action}-*.json") if folder.is_dir() else ():
+    for path in _wishes(folder, action):
         path.unlink(missing_ok=True)
         found = True
     return found
+
+
+def _wishes(folder: Path, action: str) -> list[Path]:
+    return list(folder.glob(f"{action}-*.json"))

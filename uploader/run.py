@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from shared.layout import SessionFolder
 
 STATE_FOLDER = ".uploader"
+# What is answered where nobody is left to ask.
+ADOPTED = "adopted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,24 @@ class Run:
         """Return the ledger that belongs to one epoch of the claim."""
         return self.state / f"ledger.{epoch}.sqlite3"
 
+    def epochs(self) -> list[int]:
+        """Return the epochs that have a ledger here."""
+        names = (path.name.split(".") for path in self.state.glob("ledger.*.sqlite3"))
+        return sorted(int(name[1]) for name in names if len(name) == 3 and name[1].isdecimal())
+
     def remembered_claim(self) -> Claim | None:
         """Return the claim that an earlier process held."""
         return Claim.read(self.claim_file)
+
+
+def drain_token(session: Session, worker: str) -> str | None:
+    """Return the token of the drain that ``worker`` is to answer, if any.
+
+    The handler of a session that was adopted is gone with its host and can ask for nothing.
+    """
+    if session.drain is not None:
+        return session.drain.token
+    return None if session.worker == worker else ADOPTED
 
 
 def session_run(folder: SessionFolder) -> Run | None:

@@ -82,16 +82,26 @@ class Folders:
             waiting.extend(known[1])
 
     def _inner(self, folder: str) -> tuple[str, ...]:
-        with os.scandir(self._root / folder) as entries:
-            paths = [_join(folder, entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        try:
+            with os.scandir(self._root / folder) as entries:
+                paths = [_join(folder, entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except PermissionError:
+            return ()
         return tuple(path for path in paths if not self._skip(path))
 
 
 def files(root: Path, folder: str, skip: Callable[[str], bool]) -> Iterator[Seen]:
-    """Yield what lies directly in ``folder``, folders left out. A file that vanishes meanwhile is passed over."""
+    """Yield what lies directly in ``folder``, folders left out. A file that vanishes meanwhile is passed over.
+
+    Of a folder that cannot be read, the folder itself is yielded, as something strange.
+    """
     try:
         entries = os.scandir(root / folder)
     except (FileNotFoundError, NotADirectoryError):
+        return
+    except PermissionError:
+        status = (root / folder).lstat()
+        yield Seen(folder, version_of(status), status.st_dev, "a folder that cannot be read")
         return
     with entries:
         for entry in entries:
@@ -109,12 +119,15 @@ def _join(folder: str, name: str) -> str:
 
 
 def _seen(path: str, status: os.stat_result) -> Seen:
-    return Seen(
-        path, version_of(status), status.st_dev, None if stat.S_ISREG(status.st_mode) else _strange(status.st_mode)
-    )
+    return Seen(path, version_of(status), status.st_dev, strange(status.st_mode))
 
 
-def _strange(mode: int) -> str:
+def strange(mode: int) -> str | None:
+    """Return what a file of that mode is when it is no regular file."""
+    if stat.S_ISREG(mode):
+        return None
+    if stat.S_ISDIR(mode):
+        return "a folder"
     if stat.S_ISLNK(mode):
         return "a symbolic link"
     if stat.S_ISFIFO(mode):

@@ -96,18 +96,28 @@ class Courier:
         self.assure = claim
         self.moved = moved
         self._stop = stop
+        self._halted = False
         self._throttle = throttle
         self.block = throttle.block if throttle else BLOCK
         self._clock = clock
         self.retries = 0
 
     def alive(self) -> None:
-        """Raise StoppedError when the uploader is stopping."""
-        if self._stop.is_set():
+        """Raise StoppedError when the uploader, or this run, is stopping."""
+        if self._halted or self._stop.is_set():
             raise StoppedError
+
+    def halt(self) -> None:
+        """Have everything that is under way given up."""
+        self._halted = True
+
+    def resume(self) -> None:
+        """Begin again after ``halt``. Nothing may be under way."""
+        self._halted = False
 
     def retry(self, operation: Callable[[], T]) -> T:
         """Return what ``operation`` returns, trying again for a short while what is transient."""
+        self.alive()
         return call(operation, _PATIENCE, clock=self._clock, wait=self._stop.wait, noticed=self._retrying)
 
     def info(self, parcel: Parcel) -> ObjectRecord | None:

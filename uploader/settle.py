@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # A quiet file whose structure does not add up may still be completed; after this it is what it is.
 BROKEN_PATIENCE_SECONDS = 60.0
 # File times and log times come from different clocks' ticks.
-_CLOCK_SLACK_SECONDS = 2.0
+CLOCK_SLACK_SECONDS = 2.0
 
 
 class Proof(StrEnum):
@@ -55,16 +55,14 @@ def settle(seen: Observation, debounce: float) -> Proof | None:
     """Return why the file is complete, or None while it must be waited for. ``debounce`` is seconds."""
     if seen.open_for_writing:
         return None
-    if seen.saved_at is not None and seen.version.mtime <= seen.saved_at + _CLOCK_SLACK_SECONDS:
+    if seen.saved_at is not None and seen.version.mtime <= seen.saved_at + CLOCK_SLACK_SECONDS:
         return Proof.SAVED
     if seen.ended:
-        return Proof.ENDED
-    if seen.open_for_writing is False:
-        return Proof.CLOSED
-    if seen.quiet_seconds < debounce:
+        return Proof.ENDED if seen.whole else Proof.BROKEN
+    if seen.open_for_writing is None and seen.quiet_seconds < debounce:
         return None
     if seen.whole:
-        return Proof.QUIET
+        return Proof.QUIET if seen.open_for_writing is None else Proof.CLOSED
     return Proof.BROKEN if seen.quiet_seconds >= BROKEN_PATIENCE_SECONDS else None
 
 

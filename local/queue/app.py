@@ -23,11 +23,15 @@ TAKE_SECONDS = 20.0
 
 
 class QueueApp:
-    """An ASGI app around one queue. ``lose_results`` makes it drop results as a broken network would."""
+    """An ASGI app around one queue. ``lose_results`` makes it drop results as a broken network would.
+
+    ``polls`` counts how often a worker has asked for a job.
+    """
 
     def __init__(self) -> None:
         self.queue = Queue()
         self.lose_results = False
+        self.polls = 0
         base = "/v2/{endpoint}"
         self.app = Starlette(
             routes=[
@@ -58,6 +62,7 @@ class QueueApp:
         return JSONResponse(job.shown())
 
     async def _take(self, _request: Request) -> Response:
+        self.polls += 1
         job = await self.queue.take(TAKE_SECONDS)
         return Response(status_code=204) if job is None else JSONResponse({"id": job.id, "input": job.input})
 

@@ -12,17 +12,21 @@ import psutil
 from shared.contract.document import Record
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-# psutil derives a creation time from clock ticks and boot time; both readings are coarse.
-_CREATED_TOLERANCE_SECONDS = 1.0
+# What a process reads of its age and of the boot's time comes a moment apart, and the latter in whole seconds.
+_TOLERANCE_SECONDS = 1.5
 
 
 class ProcessIdentity(Record):
-    """Host, boot, pid and creation time (Unix seconds): together they name one process for ever."""
+    """Host, boot, pid and the moment of creation in seconds after the boot: together they name one process for ever.
+
+    ``created`` is that moment in Unix seconds, for showing and reckoning: a clock that is set right moves it.
+    """
 
     host: str
     boot_id: str
     pid: int
     created: float
+    after_boot: float
 
 
 @cache
@@ -43,7 +47,13 @@ def boot_id() -> str:
 def identify(pid: int | None = None) -> ProcessIdentity:
     """Return the identity of process ``pid`` (default: this one). Raises psutil.NoSuchProcess when there is none."""
     process = psutil.Process(os.getpid() if pid is None else pid)
-    return ProcessIdentity(host=host_name(), boot_id=boot_id(), pid=process.pid, created=process.create_time())
+    return ProcessIdentity(
+        host=host_name(),
+        boot_id=boot_id(),
+        pid=process.pid,
+        created=process.create_time(),
+        after_boot=_after_boot(process),
+    )
 
 
 def same_machine(identity: ProcessIdentity) -> bool:
@@ -57,8 +67,13 @@ def find(identity: ProcessIdentity) -> psutil.Process | None:
         return None
     try:
         process = psutil.Process(identity.pid)
-        if abs(process.create_time() - identity.created) > _CREATED_TOLERANCE_SECONDS:
+        if abs(_after_boot(process) - identity.after_boot) > _TOLERANCE_SECONDS:
             return None
         return None if process.status() == psutil.STATUS_ZOMBIE else process
     except psutil.NoSuchProcess:
         return None
+
+
+def _after_boot(process: psutil.Process) -> float:
+    """Return when ``process`` was created. psutil adds the boot's time to what the kernel counts from there."""
+    return round(process.create_time() - psutil.boot_time(), 2)

@@ -173,13 +173,15 @@ class Stack:
 def job(name: str = "pictures", **knobs: Any) -> dict[str, Any]:
     """Return a quick job: 12 steps of the sample's configuration, saved and sampled at every fourth.
 
-    ``knobs`` go to the small trainer (``step_seconds``, ``misbehave`` and so on).
+    ``keep`` is how many checkpoints the trainer keeps; the other ``knobs`` go to the small trainer itself
+    (``step_seconds``, ``misbehave`` and so on).
     """
     config = yaml.safe_load((SAMPLE / "config.yaml").read_text())
     config["config"]["name"] = name
     process = config["config"]["process"][0]
     process["ferry"] = knobs
     process["train"]["steps"] = knobs.pop("steps", 12)
+    process["save"]["max_step_saves_to_keep"] = knobs.pop("keep", process["save"]["max_step_saves_to_keep"])
     process["save"]["save_every"] = process["sample"]["sample_every"] = 4
     return {
         "config": yaml.safe_dump(config),

@@ -96,7 +96,8 @@ def test_sigterm_in_mid_training_ends_with_a_drained_bucket_and_an_honest_answer
 
 def test_after_sigkill_of_the_handler_the_trainer_lives_and_the_next_handler_finishes(worker: Stack) -> None:
     handler = worker.start_worker()
-    worker.send(job("orphan", steps=60, step_seconds=0.1))
+    # None is deleted, because nobody tells the uploader what is saved while there is no handler.
+    worker.send(job("orphan", steps=60, step_seconds=0.1, keep=20))
     until(lambda: worker.session_step() > 4, "training")
     before = {process.pid for process in worker.trainers()}
     end(handler, signal.SIGKILL)

@@ -7,6 +7,7 @@ import signal
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.clock import Deadline, SystemClock
@@ -67,7 +68,9 @@ def serving(options: Namespace, *, hurry: bool, lock_seconds: float | None) -> I
     clock = SystemClock()
     deadline = None if lock_seconds is None else Deadline(clock, lock_seconds)
     folders = [settings.root, *(watch.folder for watch in watched)]
-    with alone("uploader", folders, deadline, stop.wait, _waiting) as free:
+    with alone("uploader", folders, deadline, partial(_wait, wake, (stop, leave)), _waiting) as free:
+        if not free and (stop.is_set() or leave.is_set()):
+            raise FerryError(ErrorCode.BUSY, "Told to stop while another uploader works here.")
         if not free:
             raise FerryError(ErrorCode.BUSY, f"Another uploader works on {settings.root}: stop it first, or leave it.")
         world = _world(settings, stop, wake, hurry=hurry)
@@ -109,6 +112,11 @@ def _end_at_signals(stop: threading.Event, leave: threading.Event, wake: threadi
 
     for number in asked:
         signal.signal(number, end)
+
+
+def _wait(wake: threading.Event, ends: tuple[threading.Event, ...], seconds: float) -> bool:
+    wake.wait(seconds)
+    return any(end.is_set() for end in ends)
 
 
 def _waiting(folder: Path) -> None:

@@ -70,6 +70,26 @@ def test_a_drain_that_was_given_up_says_how_much_is_left(tmp_path: Path) -> None
     assert "4 files had not been uploaded" in result["error"]
 
 
+def test_when_only_the_manifest_is_left_that_is_said(tmp_path: Path) -> None:
+    result = answered(tmp_path, Drained(None, Upload(worker="w")), ending())
+    assert "The manifest had not been written" in result["error"]
+
+
+def test_an_answer_stays_small_however_much_went_wrong(tmp_path: Path) -> None:
+    long = "x" * 5000
+    missing = tuple(Failure(path=f"{number}/{long}", reason=long, permanent=True) for number in range(5000))
+    receipt = DrainReceipt(
+        token="t", complete=False, missing=missing, checkpoints=tuple(f"{n}.bin" for n in range(5000))
+    )
+    upload = Upload(worker="w", warnings=tuple(f"{number} {long}" for number in range(5000)))
+    how = ending(Outcome.FAILED, ErrorCode.TRAINING_FAILED, long)
+    made = session(folder(tmp_path))
+    result = answer(Finished(made, how, Drained(receipt, upload), "/out", (long,) * 500, 1.0, ()))
+    assert len(json.dumps(result)) < 1 << 20
+    assert result["checkpoints"][-1] == "4999.bin"
+    assert result["warnings"][-1] == "… and 4800 more"
+
+
 def test_an_uploader_that_fell_silent_is_named(tmp_path: Path) -> None:
     result = answered(tmp_path, Drained(None, Upload(worker="w"), uploader_silent=True), ending())
     assert result["error_code"] == "uploader_down"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
-from handler.drain import UPLOADER_SILENCE_SECONDS, Drained, drain
+from handler.drain import INTERRUPTED_SECONDS, UPLOADER_SILENCE_SECONDS, Drained, drain, newest_word
+from handler.watch import Stop, StopRequest
 from shared.contract.session import Phase
 from shared.contract.upload import Count, DrainReceipt, Upload, Worker
 from shared.layout import worker_file
@@ -49,14 +51,19 @@ class Uploader:
 @pytest.fixture
 def drained(tmp_path: Path) -> Callable[..., tuple[Drained, float, Book]]:
     def run(
-        *, moves: float, beats: float = 1e9, answer_at: float | None = None, most_seconds: float | None = None
+        *,
+        moves: float,
+        beats: float = 1e9,
+        answer_at: float | None = None,
+        most_seconds: float | None = None,
+        stop: StopRequest | None = None,
     ) -> tuple[Drained, float, Book]:
         clock = FakeClock()
         made = book(tmp_path, clock)
         uploader = Uploader(made, clock, tmp_path, moves=moves, beats=beats)
         uploader.answer_at = answer_at
         known = settings(tmp_path, DRAIN_SECONDS="600")
-        result = asyncio.run(drain(made, known, clock, most_seconds, sleep=uploader.sleep))
+        result = asyncio.run(drain(made, known, clock, stop or StopRequest(), most_seconds, sleep=uploader.sleep))
         return result, clock.passed, made
 
     return run
@@ -98,10 +105,30 @@ def test_a_limit_ends_it_although_bytes_move(drained: Callable[..., tuple[Draine
     assert seconds == pytest.approx(6, abs=1.5)
 
 
+def test_a_worker_that_has_to_go_waits_a_few_seconds_only(drained: Callable[..., tuple[Drained, float, Book]]) -> None:
+    stop = StopRequest()
+    stop.ask(Stop.INTERRUPTED)
+    for most_seconds, waited in ((None, INTERRUPTED_SECONDS), (60, INTERRUPTED_SECONDS), (3, 3)):
+        result, seconds, made = drained(moves=1e9, most_seconds=most_seconds, stop=stop)
+        assert result.receipt is None
+        assert seconds == pytest.approx(waited, abs=1.5)
+        shutil.rmtree(made.folder.path.parent)
+
+
+def test_a_volume_that_does_not_answer_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = book(tmp_path, FakeClock())
+
+    def stale(*_: object) -> None:
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr("handler.drain.Upload.read", stale)
+    assert newest_word(made.folder) is None
+
+
 def test_the_answer_to_an_earlier_drain_does_not_count(tmp_path: Path) -> None:
     clock = FakeClock()
     made = book(tmp_path, clock)
     old = DrainReceipt(token="of-another-drain", complete=True)
     Upload(worker="worker", receipt=old).write(made.folder.upload_file)
-    result = asyncio.run(drain(made, settings(tmp_path), clock, 3, sleep=clock.sleep))
+    result = asyncio.run(drain(made, settings(tmp_path), clock, StopRequest(), 3, sleep=clock.sleep))
     assert result.receipt is None

@@ -51,7 +51,7 @@ def test_kills_at_any_point_leave_the_same_log_and_state(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, printed, whole = followed_without_a_break(tmp_path / "whole")
-    chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    chance = random.Random(seed)
     # Notes at times of their own, so that a kill finds older and newer ones.
     monkeypatch.setattr(handler.follow, "NOTE_SECONDS", 0 if seed % 2 else 5)
     session, seen = make_session(tmp_path / "broken"), list[str]()

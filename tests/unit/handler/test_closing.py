@@ -1,0 +1,94 @@
+"""The end of a run: noted, delivered, answered, also on a disk that takes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from handler.book import Book
+from handler.closing import beating, close
+from handler.ending import Verdict
+from handler.watch import StopRequest
+from shared.contract.session import DrainRequest, Outcome, Phase, Session
+from shared.contract.upload import DrainReceipt, Upload
+from shared.errors import ErrorCode
+from tests.unit.handler.crew import Place, place
+from tests.unit.handler.made import NOW, ending, folder, session
+from tests.unit.handler.toolkits import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shared.contract.session import Ending
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Place:
+    return place(tmp_path)
+
+
+def book_of(made: Place, **changes: object) -> Book:
+    found = folder(made.root)
+    known = session(found, **changes)
+    known.write(found.session_file)
+    return Book(found, known, made.workshop.clock)
+
+
+def closed(made: Place, book: Book, how: Ending, most_seconds: float | None = None) -> dict[str, Any]:
+    async def running() -> dict[str, Any]:
+        async with made.uploader.at_work():
+            return await close(
+                book, made.workshop, Verdict(how, ("a note",)), ("end",), 1.0, StopRequest(), most_seconds
+            )
+
+    return asyncio.run(running())
+
+
+def test_the_ending_is_noted_and_delivered(made: Place) -> None:
+    book = book_of(made)
+    answer = closed(made, book, ending())
+    assert (answer["success"], answer["warnings"]) == (True, ["a note"])
+    known = Session.read(book.folder.session_file)
+    assert known is not None
+    assert (known.phase, known.ending, known.warnings) == (Phase.CLOSED, ending(), ("a note",))
+
+
+@pytest.mark.parametrize("how", [ending(), ending(Outcome.FAILED, ErrorCode.STALLED, "It hung.")])
+def test_a_delivery_counts_for_the_ending_that_it_was_made_for(made: Place, how: Ending) -> None:
+    book = book_of(made, ending=ending(), drain=DrainRequest(token="asked", at=NOW), phase=Phase.DRAINING)
+    receipt = DrainReceipt(token="asked", complete=True)
+    Upload(worker="worker", receipt=receipt).write(book.folder.upload_file)
+    closed(made, book, how)
+    assert book.session.drain is not None
+    assert (book.session.drain.token == "asked") is (how == ending())
+
+
+def test_on_a_full_disk_the_inputs_make_room_for_the_ending(made: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = book_of(made)
+    (book.folder.dataset / "cats").mkdir(parents=True)
+    write = Session.write
+
+    def refusing(known: Session, path: Path) -> None:
+        if book.folder.dataset.exists():
+            raise OSError(28, "No space left on device")
+        write(known, path)
+
+    monkeypatch.setattr(Session, "write", refusing)
+    assert closed(made, book, ending())["success"] is True
+    assert not book.folder.dataset.exists()
+
+
+def test_the_beat_goes_on_while_the_block_lasts(made: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handler.closing._BEAT_SECONDS", 0.001)
+    book = book_of(made)
+
+    async def running() -> int:
+        async with beating(book):
+            await until(lambda: book.session.beat >= 3)
+            beats = book.session.beat
+        await asyncio.sleep(0)
+        return book.session.beat - beats
+
+    assert asyncio.run(running()) == 0

@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shared.storage.errors import StorageError, Trouble
+from tests.unit.uploader.harbour import FakeClock, Stop, write
+from tests.unit.uploader.memory_storage import BUCKET, MemoryStorage, trouble
+from uploader.claim import ClaimLostError
+from uploader.delivery import Changed, Delivered, Deliverer, Later, Parcel, Refused, Stopped, Vanished, content_type
+from uploader.kinds import Kind
+from uploader.ledger import Ledger
+from uploader.rows import Settled
+from uploader.scan import look
+from uploader.sending import CHUNK_BYTES, Courier
+from uploader.settle import Proof
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from uploader.delivery import Result
+    from uploader.rows import Row
+
+KEY = "run/outputs/a.bin"
+LARGE = bytes(range(256)) * (60_000)  # three chunks
+
+
+class Quay:
+    """One file and its delivery."""
+
+    def __init__(self, folder: Path, storage: MemoryStorage) -> None:
+        self.folder = folder
+        self.path = folder / "a.bin"
+        self.storage = storage
+        self.ledger = Ledger(folder / "ledger.1.sqlite3")
+        self.clock = FakeClock()
+        self.stop = Stop(self.clock)
+        self.moved = 0
+        self.claim: Callable[[], None] = lambda: None
+        self.courier = Courier(
+            storage,
+            claim=self._assure,
+            stop=self.stop,
+            throttle=None,
+            moved=self._move,
+            clock=self.clock,
+        )
+
+    def _assure(self) -> None:
+        self.claim()
+
+    def _move(self, count: int) -> None:
+        self.moved += count
+
+    def settle(self, content: bytes | None = None, kind: Kind = Kind.OTHER) -> Row:
+        if content is not None:
+            write(self.path, content)
+        seen = look(self.folder, "a.bin")
+        assert seen is not None
+        self.ledger.settled(Settled("a.bin", kind, "outputs/a.bin", Proof.CLOSED, seen.version), 1.0)
+        return self.row()
+
+    def row(self) -> Row:
+        row = self.ledger.file("a.bin")
+        assert row is not None
+        return row
+
+    def parcel(self, **more: object) -> Parcel:
+        parcel = Parcel(self.row(), self.path, BUCKET, KEY)
+        return replace(parcel, **more)  # type: ignore[arg-type]  # fields by name
+
+    def deliver(self, parcel: Parcel | None = None) -> Result:
+        """Deliver once, and record it as the daemon does."""
+        self.ledger.start(self.row())
+        result = Deliverer(self.courier, self.ledger, self.clock).deliver(parcel or self.parcel())
+        if isinstance(result, Delivered):
+            self.ledger.delivered(self.row(), result.stored)
+        return result
+
+    @property
+    def received(self) -> int:
+        return self.storage.received.get(KEY, 0)
+
+    def check_there(self, content: bytes) -> None:
+        assert self.storage.objects[KEY].content == content
+        assert self.storage.objects[KEY].metadata["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture(params=[True, False], ids=["md5", "multipart"])
+def quay(tmp_path: Path, request: pytest.FixtureRequest) -> Quay:
+    return Quay(tmp_path, MemoryStorage(digests=request.param))
+
+
+@pytest.mark.parametrize("content", [b"", b"small", LARGE])
+def test_a_version_arrives_and_is_not_sent_again(quay: Quay, content: bytes) -> None:
+    quay.settle(content)
+    result = quay.deliver()
+    assert isinstance(result, Delivered)
+    assert result.sent == len(content) == quay.moved
+    quay.check_there(content)
+    quay.path.touch()
+    quay.settle()
+    again = quay.deliver()
+    assert isinstance(again, Delivered)
+    assert (again.sent, quay.received) == (0, len(content))
+
+
+def test_a_new_version_replaces_the_old(quay: Quay) -> None:
+    for content in (b"first", b"other", LARGE, LARGE[::-1]):
+        quay.settle(content)
+        assert isinstance(quay.deliver(), Delivered)
+        quay.check_there(content)
+
+
+def test_after_a_lost_ledger_what_lies_there_is_recognised(quay: Quay) -> None:
+    quay.settle(LARGE)
+    quay.deliver()
+    quay.ledger.close()
+    (quay.folder / "ledger.1.sqlite3").unlink()
+    quay.ledger = Ledger(quay.folder / "ledger.1.sqlite3")
+    quay.settle()
+    result = quay.deliver()
+    assert isinstance(result, Delivered)
+    assert (result.sent, quay.received) == (0, len(LARGE))
+
+
+def test_a_server_that_takes_less_than_was_sent_is_taken_at_its_word(quay: Quay) -> None:
+    quay.settle(LARGE)
+    quay.storage.keep_of_append = 1000
+    assert isinstance(quay.deliver(), Delivered)
+    quay.check_there(LARGE)
+    assert quay.moved == len(LARGE)
+
+
+def test_an_upload_goes_on_where_an_earlier_process_stopped(quay: Quay) -> None:
+    quay.settle(LARGE)
+    quay.storage.while_sending = lambda key: quay.stop.set() if quay.received > CHUNK_BYTES * 1.5 else None
+    quay.courier.block = 1 << 20
+    assert isinstance(quay.deliver(), Stopped)
+    quay.stop.clear()
+    quay.storage.while_sending = lambda key: None
+    assert isinstance(quay.deliver(), Delivered)
+    quay.check_there(LARGE)
+    assert quay.received <= len(LARGE) + CHUNK_BYTES
+
+
+def test_an_upload_that_the_server_forgot_starts_anew(quay: Quay) -> None:
+    quay.settle(LARGE)
+    quay.storage.fail("append", Trouble.UPLOAD_GONE, times=1)
+    assert isinstance(quay.deliver(), Delivered)
+    quay.check_there(LARGE)
+    assert quay.storage.count("create_upload") == 2
+
+
+def test_a_server_that_forgets_again_and_again_is_not_asked_for_ever(quay: Quay) -> None:
+    quay.settle(LARGE)
+    quay.storage.fail("append", Trouble.UPLOAD_GONE, times=100)
+    result = quay.deliver()
+    assert isinstance(result, Later)
+    assert quay.storage.count("create_upload") == 3
+    assert quay.row().upload_url is None
+
+
+def test_an_upload_that_is_gone_because_it_became_the_object_is_not_sent_again(quay: Quay) -> None:
+    quay.settle(LARGE)
+    chunks = -(-len(LARGE) // CHUNK_BYTES)
+    appended = quay.storage.append
+
+    def losing(url: str, offset: int, body: object) -> int:
+        told = appended(url, offset, body)  # type: ignore[arg-type]  # passed through
+        if quay.storage.count("append") == chunks:
+            raise trouble(Trouble.UNREACHABLE)
+        return told
+
+    quay.storage.append = losing  # type: ignore[method-assign]  # the last answer is lost
+    assert isinstance(quay.deliver(), Delivered)
+    quay.check_there(LARGE)
+    assert (quay.received, quay.storage.count("create_upload")) == (len(LARGE), 1)
+
+
+def test_all_bytes_there_but_no_object_of_them(quay: Quay) -> None:
+    quay.settle(LARGE)
+    quay.storage.commits = False
+    assert isinstance(quay.deliver(), Delivered)
+    quay.check_there(LARGE)
+    assert quay.storage.count("finish") == 1
+
+
+@pytest.mark.parametrize("content", [b"x" * 1_000_000, LARGE])
+def test_a_mixture_of_two_versions_never_becomes_an_object(quay: Quay, content: bytes) -> None:
+    """The file changes in place after its first blocks have left, and even its mtime is put back."""
+    quay.settle(content)
+    changed = bytearray(content)
+    changed[-1] ^= 1
+
+    def change(_: str) -> None:
+        if quay.path.read_bytes()[-1] == content[-1]:
+            quay.path.write_bytes(changed)
+
+    quay.storage.while_sending = change
+    assert isinstance(quay.deliver(), Changed)
+    assert KEY not in quay.storage.objects
+    assert quay.storage.uploads == {}
+    quay.storage.while_sending = lambda key: None
+    quay.settle()
+    assert isinstance(quay.deliver(), Delivered)
+    quay.check_there(bytes(changed))
+
+
+def test_the_last_block_is_held_back_until_the_digest_is_right(quay: Quay) -> None:
+    quay.settle(LARGE)
+    quay.ledger.hashed(quay.row(), "0" * 64)
+    assert isinstance(quay.deliver(), Changed)
+    assert KEY not in quay.storage.objects
+    assert quay.received < len(LARGE)
+
+
+def test_a_file_that_changed_before_its_turn_is_settled_anew(quay: Quay) -> None:
+    quay.settle(b"first")
+    write(quay.path, b"second")
+    assert isinstance(quay.deliver(), Changed)
+    assert quay.received == 0
+
+
+def test_a_growing_file_is_delivered_as_the_prefix_that_was_settled(quay: Quay) -> None:
+    quay.settle(b"one\n")
+    with quay.path.open("ab") as file:
+        file.write(b"two\n")
+    assert isinstance(quay.deliver(quay.parcel(growing=True)), Delivered)
+    quay.check_there(b"one\n")
+    parcel = quay.parcel(growing=True)
+    quay.settle(b"x")
+    assert isinstance(quay.deliver(parcel), Changed)
+
+
+def test_what_is_wrong_with_a_file(quay: Quay) -> None:
+    quay.settle(b"a")
+    quay.path.unlink()
+    assert isinstance(quay.deliver(), Vanished)
+    quay.path.symlink_to(quay.folder)
+    assert isinstance(quay.deliver(), Refused)
+    quay.path.unlink()
+    quay.path.mkdir()
+    assert isinstance(quay.deliver(), Refused)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (trouble(Trouble.TOO_LARGE), Refused),
+        (trouble(Trouble.WRONG_TYPE), Refused),
+        (trouble(Trouble.INVALID_KEY), Refused),
+        (trouble(Trouble.DENIED), Later),
+        (trouble(Trouble.BUCKET_NOT_FOUND), Later),
+        (trouble(Trouble.UNREACHABLE), Later),
+        (trouble(Trouble.BUSY), Later),
+        (trouble(Trouble.LOCKED), Later),
+    ],
+)
+@pytest.mark.parametrize("content", [b"small", LARGE])
+def test_what_becomes_of_storages_trouble(
+    quay: Quay, content: bytes, error: StorageError, expected: type[Result]
+) -> None:
+    quay.settle(content)
+    for call in ("put", "create_upload"):
+        quay.storage.fail(call, error, times=100)
+    result = quay.deliver()
+    assert type(result) is expected
+    if isinstance(result, Later):
+        assert result.server_down is (error.trouble is not Trouble.LOCKED)
+    assert KEY not in quay.storage.objects
+
+
+def test_a_record_that_does_not_match_is_no_proof_and_is_not_tried_for_ever(quay: Quay) -> None:
+    quay.settle(b"content")
+    stored = quay.storage._store
+
+    def corrupt(key: str, content: bytes, metadata: object) -> None:
+        stored(key, content + b"!", {})
+
+    quay.storage._store = corrupt  # type: ignore[method-assign]  # the server keeps something else
+    result = quay.deliver()
+    assert isinstance(result, Later)
+    assert result.most_attempts is not None
+    assert not result.moved
+
+
+def test_the_old_object_of_the_same_size_is_no_proof(quay: Quay) -> None:
+    """The answer says that it is stored, and the key still holds what an earlier run put there."""
+    quay.settle(b"first")
+    quay.deliver()
+    quay.settle(b"other")
+    quay.storage._store = lambda *_: None  # type: ignore[method-assign]  # takes everything, keeps nothing
+    assert isinstance(quay.deliver(), Later)
+
+
+def test_whoever_has_lost_the_claim_sends_nothing(quay: Quay) -> None:
+    def lost() -> None:
+        raise ClaimLostError
+
+    quay.claim = lost
+    for content in (b"small", LARGE):
+        quay.settle(content)
+        assert isinstance(quay.deliver(), Stopped)
+    assert quay.received == 0
+
+
+def test_one_run_can_be_halted_alone(quay: Quay) -> None:
+    quay.settle(b"small")
+    quay.courier.halt()
+    assert isinstance(quay.deliver(), Stopped)
+    quay.courier.resume()
+    assert isinstance(quay.deliver(), Delivered)
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("logs/training.log", "text/plain; charset=utf-8"),
+        ("samples/a.PNG", "image/png"),
+        ("a.json", "application/json"),
+        ("a.safetensors", "application/octet-stream"),
+        ("nosuffix", "application/octet-stream"),
+    ],
+)
+def test_what_the_browser_is_told(key: str, kind: str) -> None:
+    assert content_type(key) == kind

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from uploader.lanes import LARGE_LANES, Desk, Lane, Lanes
+
+
+def test_lanes_are_so_wide_and_wake_whoever_waits() -> None:
+    wake, gate = threading.Event(), threading.Event()
+    lanes = Lanes(2, wake.set)
+    assert (lanes.free(Lane.SMALL), lanes.free(Lane.LARGE)) == (2, 2)
+    future = lanes.submit(Lane.SMALL, lambda: gate.wait(10))
+    assert lanes.free(Lane.SMALL) == 1
+    assert lanes.free(Lane.LARGE) == 2
+    gate.set()
+    assert future.result(10)
+    assert wake.wait(10)
+    assert lanes.free(Lane.SMALL) == 2
+    lanes.close()
+
+
+def test_large_files_share_few_lanes() -> None:
+    lanes = Lanes(16, lambda: None)
+    assert lanes.free(Lane.LARGE) == LARGE_LANES
+    assert lanes.width == 16 + LARGE_LANES + 2
+    lanes.close()
+
+
+def test_a_lane_is_free_again_after_a_defect() -> None:
+    lanes = Lanes(1, lambda: None)
+
+    def defect() -> None:
+        raise KeyError
+
+    future = lanes.submit(Lane.SMALL, defect)
+    with pytest.raises(KeyError):
+        future.result(10)
+    lanes.submit(Lane.SMALL, lambda: None).result(10)
+    lanes.close()
+
+
+def test_a_desk_takes_one_piece_of_work_at_a_time_and_tells_its_result_once() -> None:
+    gate, done = threading.Event(), threading.Event()
+    lanes = Lanes(1, done.set)
+    desk: Desk[bool] = Desk(lanes)
+    desk.start(lambda: gate.wait(10))
+    assert desk.busy
+    assert desk.take() is None
+    gate.set()
+    assert done.wait(10)
+    future = desk.take()
+    assert future is not None
+    assert future.result()
+    assert [desk.busy, desk.take()] == [False, None]
+    lanes.close()

@@ -1,0 +1,132 @@
+"""What the ledger tells, as typed rows, and the way from SQLite's rows to them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from uploader.kinds import Kind
+from uploader.scan import Version
+from uploader.settle import Proof
+from uploader.states import State
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the bucket holds, by the server's own record. ``mtime`` and ``at`` are Unix seconds."""
+
+    sha256: str
+    size: int
+    mtime: float
+    version: str | None
+    step: int | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """An object of this run: its key below the run's prefix, where it came from, and what it is."""
+
+    key: str
+    path: str
+    kind: Kind
+    stored: Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """As much of a file as it takes to see that it has changed."""
+
+    state: State
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A file in the ledger. Times are Unix seconds; ``stored`` may be of an older version than ``version``.
+
+    ``source`` is the name of the copy in the spool that outlives the file itself.
+    """
+
+    path: str
+    kind: Kind
+    key: str
+    state: State
+    proof: Proof
+    version: Version
+    sha256: str | None
+    step: int | None
+    source: str | None
+    upload_url: str | None
+    attempts: int
+    next_try: float
+    error: str | None
+    first_seen: float
+    stored: Stored | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A version of a file that is complete and is to be delivered."""
+
+    path: str
+    kind: Kind
+    key: str
+    proof: Proof
+    version: Version
+    step: int | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many files are in a state, and their bytes."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+def known_of(row: sqlite3.Row) -> Known:
+    """Return state and version alone; raises ValueError for a state that this code does not know."""
+    return Known(State(row["state"]), Version(row["size"], row["mtime_ns"], row["inode"]))
+
+
+def row_of(row: sqlite3.Row) -> Row:
+    """Return the typed row; raises ValueError for a state, kind or proof that this code does not know."""
+    stored = None
+    if row["stored_sha256"] is not None:
+        stored = Stored(
+            sha256=row["stored_sha256"],
+            size=row["stored_size"],
+            mtime=row["stored_mtime"],
+            version=row["stored_version"],
+            step=row["stored_step"],
+            at=row["stored_at"],
+        )
+    return Row(
+        path=os.fsdecode(row["path"]),
+        kind=Kind(row["kind"]),
+        key=row["key"],
+        state=State(row["state"]),
+        proof=Proof(row["proof"]),
+        version=Version(row["size"], row["mtime_ns"], row["inode"]),
+        sha256=row["sha256"],
+        step=row["step"],
+        source=row["source"],
+        upload_url=row["upload_url"],
+        attempts=row["attempts"],
+        next_try=row["next_try"],
+        error=row["error"],
+        first_seen=row["first_seen"],
+        stored=stored,
+    )
+
+
+def stored_file_of(row: sqlite3.Row) -> StoredFile:
+    """Return the typed row of an object; raises ValueError for a kind that this code does not know."""
+    stored = Stored(row["sha256"], row["size"], row["mtime"], row["version"], row["step"], row["at"])
+    return StoredFile(key=row["key"], path=os.fsdecode(row["path"]), kind=Kind(row["kind"]), stored=stored)
