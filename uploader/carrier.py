@@ -18,13 +18,13 @@ from uploader import manifest as manifests
 from uploader import report
 from uploader.bulletin import Bulletin
 from uploader.claim import ClaimLostError, Claims, Standing
+from uploader.courier import Courier, StoppedError
 from uploader.hold import Hold
 from uploader.lanes import Desk
 from uploader.observer import Circumstances, saved_by_path
 from uploader.open_files import can_see
 from uploader.requests import consume
 from uploader.run import drain_token
-from uploader.sending import Courier, StoppedError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from shared.storage.errors import StorageError, Trouble
 from uploader.claim import ClaimLostError
+from uploader.courier import StoppedError
 from uploader.fingerprint import both_of, sha256_of
 from uploader.paths import printable
 from uploader.rows import Stored
 from uploader.scan import strange, version_of
-from uploader.sending import Sending, StoppedError, send_resumable, send_standard
+from uploader.sending import Sending, send_resumable, send_standard
 from uploader.snapshot import snapshot
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 
     from shared.clock import Clock
     from shared.storage.records import ObjectRecord
+    from uploader.courier import Courier
     from uploader.ledger import Ledger
     from uploader.rows import Row
-    from uploader.sending import Sender
 
 # Above this Supabase asks for resumable uploads.
 STANDARD_LIMIT = 6_000_000
@@ -115,7 +116,7 @@ Result = Stopped | Delivered | Changed | Vanished | Later | Refused
 class Deliverer:
     """Delivers parcels of one run. Thread-safe: the lanes share one."""
 
-    def __init__(self, sender: Sender, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, sender: Courier, ledger: Ledger, clock: Clock) -> None:
         self._sender = sender
         self._ledger = ledger
         self._clock = clock

@@ -17,12 +17,12 @@ from uploader.states import State
 if TYPE_CHECKING:
     from shared.contract.bucket import Claim
     from uploader.claim import Claims
+    from uploader.courier import Courier
     from uploader.delivery import Result
     from uploader.line import Line
     from uploader.observer import Circumstances
     from uploader.rows import Row
     from uploader.run import Run
-    from uploader.sending import Courier
     from uploader.world import World
 
 _LONGEST_RETRY_SECONDS = 300.0

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from shared.contract.bucket import Status
     from shared.storage.records import ObjectRecord
     from uploader.claim import Claims
+    from uploader.courier import Courier
     from uploader.ledger import Ledger
     from uploader.rows import Stored
     from uploader.run import Run
-    from uploader.sending import Courier
 
 JSON = "application/json"
 _LARGEST_MANIFEST = 1 << 30

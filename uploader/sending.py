@@ -7,37 +7,27 @@ when it settled. A server that never gets the last block never makes an object o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from shared.storage.body import BLOCK, FileRange
+from shared.storage.body import FileRange
 from shared.storage.errors import StorageError, Trouble
-from shared.storage.retry import Patience, call
 from uploader.fingerprint import Running, read_into
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from threading import Event
+    from collections.abc import Iterator, Mapping
 
-    from shared.clock import Clock
     from shared.storage.body import Body
-    from shared.storage.client import Storage
     from shared.storage.records import ObjectRecord
-    from shared.storage.throttle import Throttle
+    from uploader.courier import Courier
     from uploader.delivery import Parcel
     from uploader.ledger import Ledger
 
 # What the hosted service asks for.
 CHUNK_BYTES = 6 << 20
-# Short, because a server that is down is then asked by one probe instead of by every file.
-_PATIENCE = Patience(attempts=4, seconds=15, first=0.5, longest=5)
 # An upload that expired in between starts anew; one that keeps expiring is trouble of another kind.
 _MOST_STARTS = 3
 
 T = TypeVar("T")
-
-
-class StoppedError(Exception):
-    """The uploader is stopping: give up at once, everything durable is already so."""
 
 
 @dataclass(slots=True)
@@ -46,92 +36,6 @@ class Sending:
 
     bytes: int = 0
     md5: str | None = None
-
-
-class Sender(Protocol):
-    """What a delivery needs of the world."""
-
-    storage: Storage
-    block: int
-
-    def alive(self) -> None:
-        """Raise StoppedError when the uploader is stopping."""
-        ...
-
-    def assure(self) -> None:
-        """Raise ClaimLostError when somebody else may write under the prefix."""
-        ...
-
-    def retry(self, operation: Callable[[], T]) -> T:
-        """Return what ``operation`` returns, trying again for a short while what is transient."""
-        ...
-
-    def info(self, parcel: Parcel) -> ObjectRecord | None:
-        """Return the server's record of what lies at the parcel's key."""
-        ...
-
-    def throttle(self, count: int) -> None:
-        """Return when ``count`` bytes may be sent."""
-        ...
-
-    def moved(self, count: int) -> None:
-        """Take note that Storage took ``count`` bytes."""
-        ...
-
-
-class Courier:
-    """The sender of one run: Storage, the claim, the stop signal and the limits, in one hand."""
-
-    def __init__(
-        self,
-        storage: Storage,
-        *,
-        claim: Callable[[], None],
-        stop: Event,
-        throttle: Throttle | None,
-        moved: Callable[[int], None],
-        clock: Clock,
-    ) -> None:
-        self.storage = storage
-        self.assure = claim
-        self.moved = moved
-        self._stop = stop
-        self._halted = False
-        self._throttle = throttle
-        self.block = throttle.block if throttle else BLOCK
-        self._clock = clock
-        self.retries = 0
-
-    def alive(self) -> None:
-        """Raise StoppedError when the uploader, or this run, is stopping."""
-        if self._halted or self._stop.is_set():
-            raise StoppedError
-
-    def halt(self) -> None:
-        """Have everything that is under way given up."""
-        self._halted = True
-
-    def resume(self) -> None:
-        """Begin again after ``halt``. Nothing may be under way."""
-        self._halted = False
-
-    def retry(self, operation: Callable[[], T]) -> T:
-        """Return what ``operation`` returns, trying again for a short while what is transient."""
-        self.alive()
-        return call(operation, _PATIENCE, clock=self._clock, wait=self._stop.wait, noticed=self._retrying)
-
-    def info(self, parcel: Parcel) -> ObjectRecord | None:
-        """Return the server's record of what lies at the parcel's key."""
-        return self.retry(lambda: self.storage.info(parcel.bucket, parcel.key))
-
-    def throttle(self, count: int) -> None:
-        """Return when ``count`` bytes may be sent. Raises StoppedError when the uploader is stopping."""
-        self.alive()
-        if self._throttle:
-            self._throttle(count)
-
-    def _retrying(self, _error: StorageError, _pause: float) -> None:
-        self.retries += 1
 
 
 class _Guarded:
@@ -161,7 +65,7 @@ class _Guarded:
 
 
 def send_standard(
-    sender: Sender, parcel: Parcel, file: BinaryIO, sha256: str, kind: str, metadata: Mapping[str, str], sent: Sending
+    sender: Courier, parcel: Parcel, file: BinaryIO, sha256: str, kind: str, metadata: Mapping[str, str], sent: Sending
 ) -> ObjectRecord | None:
     """Send a small version in one request; return the server's record of it. Raises StorageError."""
 
@@ -181,7 +85,7 @@ def send_standard(
 
 
 def send_resumable(
-    sender: Sender,
+    sender: Courier,
     ledger: Ledger,
     parcel: Parcel,
     file: BinaryIO,
@@ -216,7 +120,7 @@ def send_resumable(
 class _Resumable:
     """One resumable upload from the server's offset to the end."""
 
-    def __init__(self, sender: Sender, parcel: Parcel, file: BinaryIO, sha256: str, url: str, sent: Sending) -> None:
+    def __init__(self, sender: Courier, parcel: Parcel, file: BinaryIO, sha256: str, url: str, sent: Sending) -> None:
         self._sender = sender
         self._parcel = parcel
         self._file = file
@@ -286,7 +190,7 @@ class _Resumable:
             raise StorageError(Trouble.CHANGED, "Sending a file", "it is shorter than what was sent of it")
 
 
-def _create(sender: Sender, ledger: Ledger, parcel: Parcel, kind: str, metadata: Mapping[str, str]) -> str:
+def _create(sender: Courier, ledger: Ledger, parcel: Parcel, kind: str, metadata: Mapping[str, str]) -> str:
     sender.assure()
     size = parcel.row.version.size
     upload = sender.retry(
@@ -296,7 +200,7 @@ def _create(sender: Sender, ledger: Ledger, parcel: Parcel, kind: str, metadata:
     return upload.url
 
 
-def _abandon(sender: Sender, ledger: Ledger, parcel: Parcel, url: str) -> None:
+def _abandon(sender: Courier, ledger: Ledger, parcel: Parcel, url: str) -> None:
     ledger.upload_url(parcel.row, None)
     try:
         sender.storage.terminate(url)
@@ -305,7 +209,7 @@ def _abandon(sender: Sender, ledger: Ledger, parcel: Parcel, url: str) -> None:
         return
 
 
-def _arrived(sender: Sender, parcel: Parcel, file: BinaryIO, sha256: str, sent: Sending) -> ObjectRecord | None:
+def _arrived(sender: Courier, parcel: Parcel, file: BinaryIO, sha256: str, sent: Sending) -> ObjectRecord | None:
     """Return the record of an upload that the server no longer knows but that became the object after all."""
     record = sender.info(parcel)
     if record is None or record.size != parcel.row.version.size or record.metadata.get("sha256") != sha256:

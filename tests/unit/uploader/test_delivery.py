@@ -10,12 +10,13 @@ from shared.storage.errors import StorageError, Trouble
 from tests.unit.uploader.harbour import FakeClock, Stop, write
 from tests.unit.uploader.memory_storage import BUCKET, MemoryStorage, trouble
 from uploader.claim import ClaimLostError
+from uploader.courier import Courier
 from uploader.delivery import Changed, Delivered, Deliverer, Later, Parcel, Refused, Stopped, Vanished, content_type
 from uploader.kinds import Kind
 from uploader.ledger import Ledger
 from uploader.rows import Settled
 from uploader.scan import look
-from uploader.sending import CHUNK_BYTES, Courier
+from uploader.sending import CHUNK_BYTES
 from uploader.settle import Proof
 
 if TYPE_CHECKING:
