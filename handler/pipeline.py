@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import shutil
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from handler.answer import refusal
-from handler.book import Book, new_folder
 from handler.closing import beating, close
-from handler.config import config_name, dump_config
+from handler.config import dump_config
 from handler.drain import newest_word
 from handler.ending import Verdict
-from handler.job import Job, parse_job
-from handler.masking import masked
+from handler.job import parse_job
+from handler.opening import open_book
 from handler.preflight import Preflight
 from handler.rewrite import put_in_place, rewrite
 from handler.stage import Staged, StagedTree, stage
@@ -26,19 +23,19 @@ from handler.undisturbed import undisturbed
 from handler.watch import Stop
 from shared.atomic import write_atomic
 from shared.clock import Deadline
-from shared.contract.process import identify
-from shared.contract.session import Ending, Outcome, Phase, Session
+from shared.contract.session import Ending, Outcome, Phase
 from shared.errors import ErrorCode, FerryError
-from shared.log import EventLog, secrets_of
+from shared.log import EventLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from handler.book import Book
+    from handler.job import Job
     from handler.preflight import Ready
     from handler.watch import StopRequest
     from handler.workshop import Workshop
     from shared.contract.upload import Upload
-    from shared.layout import SessionFolder
 
 CANCELLED_DRAIN_SECONDS = 60.0
 # Nothing has been trained, so there is little to deliver, and the answer is not kept waiting for it.
@@ -77,38 +74,6 @@ async def run_job(event: Mapping[str, object], workshop: Workshop, stop: StopReq
     except EndedEarlyError:
         return refusal(FerryError(ErrorCode.INTERRUPTED, "The worker was told to stop before the job had begun."))
     return await JobRun(job, ready, book, workshop, stop, begun).to_the_end()
-
-
-def open_book(job: Job, ready: Ready, workshop: Workshop) -> Book:
-    """Make the session of ``job``. Raises OSError when the disk refuses."""
-    folder = new_folder(workshop.settings.root, workshop.clock.now())
-    try:
-        return _opened(folder, job, ready, workshop)
-    except OSError:
-        # Nobody has heard of it yet, and nobody will.
-        shutil.rmtree(folder.path, ignore_errors=True)
-        raise
-
-
-def _opened(folder: SessionFolder, job: Job, ready: Ready, workshop: Workshop) -> Book:
-    session = Session(
-        session_id=folder.session_id,
-        worker=workshop.settings.worker,
-        handler=identify(),
-        job_id=job.job_id,
-        input_hash=job.input_hash,
-        model_name=job.model_name,
-        name=config_name(job.config),
-        bucket=job.upload.bucket_name,
-        prefix=job.prefix,
-        created_at=workshop.clock.now(),
-        config=masked(job.config, secrets_of(workshop.environ)),
-        versions=_versions(ready),
-        warnings=(*job.warnings, *ready.warnings),
-    )
-    session.write(folder.session_file)
-    log.info("session_opened", session=folder.session_id, bucket=session.bucket, prefix=session.prefix)
-    return Book(folder, session, workshop.clock)
 
 
 def disk_trouble(error: OSError) -> FerryError:
@@ -255,16 +220,6 @@ class JobRun:
             at=self._workshop.clock.now(),
         )
         return Verdict(self._book.session.ending or cancelled)
-
-
-def _versions(ready: Ready) -> dict[str, str]:
-    known = {"ai-toolkit": ready.toolkit_version} if ready.toolkit_version else {}
-    for package in ("runpod", "storage3"):
-        try:
-            known[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return known
 
 
 _OUTCOMES = {Stop.CANCELLED: Outcome.CANCELLED, Stop.INTERRUPTED: Outcome.INTERRUPTED}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from shared.clock import Deadline
 from shared.contract.process import boot_id, host_name
-from shared.contract.session import Session
+from shared.contract.session import Phase, Session
 from shared.contract.upload import StorageState, Upload, Worker
 from shared.layout import sessions, worker_file
 from shared.log import EventLog
@@ -182,7 +182,7 @@ class Daemon:
                     yield run
 
     def _is_finished(self, folder: SessionFolder) -> bool:
-        """Return whether a session's drain has been answered and nobody wishes for more."""
+        """Return whether nothing more is to be done for a session, unless somebody wishes for more."""
         if asked_for(folder.requests, "retry"):
             return False
         try:
@@ -191,9 +191,7 @@ class Daemon:
             return False
         if as_it_is not in self._finished:
             session, upload = Session.read(folder.session_file), Upload.read(folder.upload_file)
-            token = drain_token(session, self._world.worker) if session else None
-            receipt = upload.receipt if upload else None
-            if token is None or receipt is None or token != receipt.token:
+            if session is None or not (_is_answered(session, upload, self._world.worker) or _was_refused(session)):
                 return False
             self._finished.add(as_it_is)
         return True
@@ -265,6 +263,16 @@ class Daemon:
             beat.write(file)
         except OSError as error:
             log.warning("beat_not_written", file=file, reason=error.strerror)
+
+
+def _is_answered(session: Session, upload: Upload | None, worker: str) -> bool:
+    token = drain_token(session, worker)
+    return token is not None and upload is not None and upload.receipt is not None and upload.receipt.token == token
+
+
+def _was_refused(session: Session) -> bool:
+    """Return whether the handler closed a session without a drain: its prefix was another run's, and stays so."""
+    return session.phase is Phase.CLOSED and session.drain is None
 
 
 def _worst(states: set[StorageState]) -> StorageState:

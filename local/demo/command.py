@@ -20,13 +20,16 @@ from shared.storage.client import Storage
 if TYPE_CHECKING:
     import subprocess
 
+_MARK = ".ferry-demo"
+
 
 def main(arguments: list[str]) -> int:
     """Run the demo; return 0 only if the job succeeded and every object is what it should be."""
     parser = argparse.ArgumentParser(prog="python -m local demo", description="A whole training on this machine.")
     parser.add_argument("--folder", type=Path, default=PROJECT / ".demo", help="where everything goes (default: .demo)")
     folder: Path = parser.parse_args(arguments).folder.resolve()
-    _make_room(folder)
+    if not make_room(folder):
+        parser.error(f"{folder} holds what is not the demo's: it is emptied at the start, so name another one")
     with storage_server(folder / "storage", folder / "storage.log") as settings, served(QueueApp().app) as queue_url:
         say(f"Storage stands in at {settings.url}, RunPod's queue at {queue_url}.")
         with Storage(settings) as storage, worker(folder, settings, queue_url, folder / "worker.log") as process:
@@ -92,6 +95,12 @@ def _verdict(different: tuple[str, ...]) -> str:
     return f"{len(different)} differ" if different else "all are the same"
 
 
-def _make_room(folder: Path) -> None:
+def make_room(folder: Path) -> bool:
+    """Empty the demo's folder, or make it; return False for one that holds anything and is not the demo's."""
+    mark = folder / _MARK
+    if folder.exists() and not mark.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        return False
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    mark.touch()
+    return True

@@ -27,6 +27,8 @@ def storage_server(root: Path, log: Path) -> Iterator[StorageSettings]:
     with log.open("ab") as output, _running(command, output, os.environ, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
         exported = dict(_exported(process.stdout.readline().decode()) for _ in range(2))
+        if "SUPABASE_SERVICE_KEY" not in exported:
+            raise RuntimeError(f"The embedded Storage did not start; see {log}.")
         yield StorageSettings(url=exported["SUPABASE_URL"], key=exported["SUPABASE_SERVICE_KEY"])
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shared.contract.session import Phase
 from shared.contract.upload import StorageState, Upload, Worker
 from shared.layout import worker_file
 from shared.storage.errors import Trouble
@@ -101,6 +102,13 @@ def test_another_workers_session_is_left_alone_until_it_has_been_silent(harbour:
     asked = len(harbour.storage.calls)
     bridge.tick(30)
     assert (bridge.daemon.carriers, len(harbour.storage.calls)) == ((), asked)
+
+
+def test_a_session_that_was_refused_and_closed_never_claims_the_prefix_later(harbour: Harbour) -> None:
+    harbour.session(phase=Phase.CLOSED)
+    bridge = Bridge(harbour)
+    bridge.tick(30)
+    assert (bridge.daemon.carriers, harbour.storage.calls) == ((), [])
 
 
 def test_storage_is_asked_by_one_probe_while_it_is_away(harbour: Harbour) -> None:
