@@ -85,9 +85,7 @@ class Keeper:
 
     def _hold(self, row: Row) -> None:
         try:
-            descriptor = os.open(
-                self._run.output / row.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            )
+            descriptor = os.open(self._run.output / row.path, _READING)
         except OSError:
             # Its delivery will say what is wrong with it.
             return
