@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,9 +41,21 @@ class _MaskedFormatter(logging.Formatter):
         return mask(super().format(record), self._secrets)
 
 
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is at the moment, because a progress bar takes its place while it is drawn."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _stream: TextIO) -> None:
+        """Accept what the base class sets, and go on asking."""
+
+
 def configure(level: int = logging.INFO) -> None:
     """Send log lines to stderr, masked, and keep libraries that log every request quiet."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StderrHandler()
     handler.setFormatter(_MaskedFormatter(secrets_of(os.environ)))
     root = logging.getLogger()
     root.handlers[:] = [handler]
