@@ -28,10 +28,7 @@ class Claim(Document):
 
 
 class Status(Document):
-    """``status.json``: a run as one can watch it from anywhere. ``counter`` grows with every writing.
-
-    ``released``: the owner has finished here; the next claim need not wait for the counter to stand still.
-    """
+    """``status.json``: a run as one can watch it from anywhere. ``counter`` grows with every writing."""
 
     session_id: str
     job_id: str | None = None
@@ -49,7 +46,6 @@ class Status(Document):
     pending: Count = Count()
     failed: Count = Count()
     warnings: tuple[str, ...] = ()
-    released: bool = False
 
 
 class Entry(Record):
