@@ -28,10 +28,15 @@ class Claim(Document):
 
 
 class Status(Document):
-    """``status.json``: a run as one can watch it from anywhere. ``counter`` grows with every writing."""
+    """``status.json``: a run as one can watch it from anywhere. ``counter`` grows with every writing.
+
+    ``lineage``: the sessions, oldest first, whose training this one goes on with; their objects are this run's, too.
+    """
 
     session_id: str
     job_id: str | None = None
+    input_hash: str | None = None
+    lineage: tuple[str, ...] = ()
     worker: str
     epoch: int
     counter: int
@@ -76,6 +81,7 @@ class Manifest(Document):
     session_id: str
     job_id: str | None = None
     input_hash: str | None = None
+    lineage: tuple[str, ...] = ()
     model_name: str
     error_code: ErrorCode | None = None
     error: str | None = None

@@ -73,13 +73,19 @@ class DrainRequest(Record):
 
 
 class Session(Document):
-    """A run from its job to its end. ``beat`` counts the handler's writes; times are Unix seconds."""
+    """A run from its job to its end. ``beat`` counts the handler's writes; times are Unix seconds.
+
+    ``lineage``: the ids of the sessions, oldest first, whose training this one goes on with. ``attempt`` counts how
+    often the session itself was begun: a run that goes on where its folder is goes on in it.
+    """
 
     session_id: str
     worker: str
     handler: ProcessIdentity
     job_id: str | None = None
     input_hash: str
+    lineage: tuple[str, ...] = ()
+    attempt: int = 1
     model_name: str
     name: str
     bucket: str

@@ -43,10 +43,14 @@ class DrainReceipt(Record):
 
 
 class Upload(Document):
-    """Counters of one run. ``moved`` is a count of bytes that grows as long as anything moves."""
+    """Counters of one run. ``moved`` is a count of bytes that grows as long as anything moves.
+
+    ``attempt`` is the one of the session that this is about: an older one's word says nothing about it.
+    """
 
     beat: int = 0
     worker: str
+    attempt: int = 1
     claim_epoch: int | None = None
     storage: StorageState = StorageState.UNKNOWN
     uploaded: Count = Count()
