@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shared import keys
+from shared.contract.bucket import MANIFEST
 from shared.contract.session import Outcome
 from shared.errors import ErrorCode, FerryError
 
 if TYPE_CHECKING:
     from handler.drain import Drained
+    from shared.contract.bucket import Manifest
     from shared.contract.session import Ending, Session
     from shared.contract.upload import Upload
 
@@ -18,6 +21,7 @@ TAIL_LINES = 40
 # RunPod refuses results of more than about 10 MB, and people read less; the manifest lists everything.
 _MOST_LISTED = 200
 _LONGEST_TEXT = 1000
+_OPTIMIZER = "/optimizer.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,50 @@ def refusal(error: FerryError, session_id: str | None = None) -> dict[str, Any]:
     """Return the answer to a job that was not started."""
     answer: dict[str, Any] = {"success": False, "error": error.sentence, "error_code": str(error.code)}
     return answer if session_id is None else {**answer, "session_id": session_id}
+
+
+def from_manifest(manifest: Manifest, upload_folder: str, output_path: str) -> dict[str, Any]:
+    """Return the answer to a job whose run has ended already, as its manifest tells it.
+
+    ``upload_folder`` is the run's whole prefix, ``output_path`` where its output lies, or lay, on a worker.
+    """
+    known: dict[str, Any] = {
+        "session_id": manifest.session_id,
+        "model_name": manifest.model_name,
+        "upload_folder": upload_folder,
+        "output_path": output_path,
+        "job_id": manifest.job_id,
+        "steps": manifest.progress.step,
+        "total_steps": manifest.progress.total,
+        "final_loss": manifest.progress.loss,
+        "duration_seconds": round((manifest.ended_at or manifest.created_at) - manifest.created_at, 1),
+        "files_uploaded": len(manifest.files),
+        "bytes_uploaded": sum(entry.size for entry in manifest.files),
+        "checkpoints": _checkpoints(manifest, upload_folder),
+        "manifest": keys.join(upload_folder, MANIFEST),
+        "missing": [missing.model_dump() for missing in manifest.missing[:_MOST_LISTED]],
+        "stored_answer": True,
+        **({"warnings": _listed(list(manifest.warnings))} if manifest.warnings else {}),
+    }
+    if manifest.outcome is Outcome.FINISHED and manifest.complete:
+        return {"success": True, "message": MESSAGE, **known}
+    finished = manifest.outcome is Outcome.FINISHED
+    error = "The training finished, but not everything is in the bucket." if finished else manifest.error
+    code = ErrorCode.UPLOAD_INCOMPLETE if finished else manifest.error_code
+    return {
+        "success": False,
+        "error": _shortened(error or "The training did not finish."),
+        "error_code": str(code or ErrorCode.TRAINING_FAILED),
+        **known,
+        "outcome": str(manifest.outcome),
+        "log_tail": [_shortened(line) for line in manifest.log_tail[-TAIL_LINES:]],
+    }
+
+
+def _checkpoints(manifest: Manifest, upload_folder: str) -> list[str]:
+    folder = f"{keys.join(upload_folder, 'checkpoints')}/"
+    found = [entry for entry in manifest.files if entry.key.startswith(folder) and not entry.key.endswith(_OPTIMIZER)]
+    return [entry.key for entry in sorted(found, key=lambda entry: (entry.mtime, entry.key))][-_MOST_LISTED:]
 
 
 def answer(run: Finished) -> dict[str, Any]:
@@ -121,6 +169,8 @@ def _known(run: Finished) -> dict[str, Any]:
         "manifest": receipt.manifest_key if receipt else None,
         "missing": _missing(run.drained),
     }
+    if session.resumed_step is not None:
+        known["resumed_from_step"] = session.resumed_step
     warnings = [*run.warnings, *(upload.warnings if upload else ())]
     return {**known, "warnings": _listed(warnings)} if warnings else known
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shared.contract.session import Session
 from shared.layout import SESSION_PREFIX, SessionFolder
 from shared.log import EventLog
 
@@ -11,10 +12,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.clock import Clock
-    from shared.contract.session import Phase, Session
+    from shared.contract.session import Phase
 
 # What only changes numbers is written so often at most; the uploader polls once a second.
 _PACE_SECONDS = 1.0
+LOST = "Another worker has taken this run over while this one stood still; it goes on there."
 
 log = EventLog("handler")
 
@@ -22,7 +24,8 @@ log = EventLog("handler")
 class Book:
     """The session's document in memory and on disk. A full disk never ends a training: the next write tries again.
 
-    ``refused`` is why the newest write failed, None where it did not.
+    ``refused`` is why the newest write failed, None where it did not. ``lost``: another handler has taken the session
+    over, so nothing is written to it any more.
     """
 
     def __init__(self, folder: SessionFolder, session: Session, clock: Clock) -> None:
@@ -31,6 +34,7 @@ class Book:
         self._clock = clock
         self._written: float | None = None
         self.refused: OSError | None = None
+        self.lost = False
 
     def note(self, **changes: object) -> None:
         """Take in what changed, and write it unless that was done within the last second."""
@@ -46,7 +50,9 @@ class Book:
         self.write()
 
     def write(self) -> None:
-        """Write the document now."""
+        """Write the document now, unless it is another handler's by now."""
+        if self.lost or (self._written is not None and self._is_another_handlers()):
+            return
         self._written = self._clock.monotonic()
         self.session = self.session.model_copy(update={"beat": self.session.beat + 1})
         try:
@@ -56,6 +62,17 @@ class Book:
             log.warning("session_not_written", session=self.session.session_id, reason=error.strerror)
         else:
             self.refused = None
+
+    def _is_another_handlers(self) -> bool:
+        """Return whether somebody else has written there: a worker that was frozen for long is taken for dead."""
+        try:
+            there = Session.read(self.folder.session_file)
+        except OSError:
+            return False
+        if there is not None and there.handler != self.session.handler:
+            self.lost = True
+            log.error("session_lost", session=self.session.session_id, worker=there.worker)
+        return self.lost
 
 
 def new_folder(root: Path, now: float) -> SessionFolder:

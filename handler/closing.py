@@ -77,8 +77,10 @@ async def beating(book: Book) -> AsyncIterator[None]:
 
 
 def _delivered(book: Book, verdict: Verdict) -> Drained | None:
-    """Return what there is to say of a run that needs no drain: it was refused, or its drain has been answered."""
-    upload = newest_word(book.folder)
+    """Return what there is to say of a run that needs no drain: refused, another's by now, or answered already."""
+    upload = newest_word(book.folder, book.session.attempt)
+    if book.lost:
+        return Drained(None, upload)
     if upload is None:
         return None
     if upload.refused is not None:

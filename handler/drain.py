@@ -63,12 +63,16 @@ async def drain(
     return await _Waiting(book, settings, clock, token, stop, most_seconds).until_answered(sleep)
 
 
-def newest_word(session: SessionFolder) -> Upload | None:
-    """Return what the uploader says of a session; None also where the volume does not answer just now."""
+def newest_word(session: SessionFolder, attempt: int = 1) -> Upload | None:
+    """Return what the uploader says of this ``attempt`` of a session, or of a later one.
+
+    None where it has said nothing yet, and also where the volume does not answer just now.
+    """
     try:
-        return Upload.read(session.upload_file)
+        upload = Upload.read(session.upload_file)
     except OSError:
         return None
+    return upload if upload is not None and upload.attempt >= attempt else None
 
 
 class _Waiting:
@@ -96,7 +100,7 @@ class _Waiting:
         silent = Deadline(self._clock, UPLOADER_SILENCE_SECONDS)
         moved = beat = None
         while True:
-            self._upload = newest_word(self._book.folder) or self._upload
+            self._upload = newest_word(self._book.folder, self._book.session.attempt) or self._upload
             receipt = self._upload.receipt if self._upload else None
             if receipt is not None and receipt.token == self._token:
                 return Drained(receipt, self._upload)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from handler.book import Book, new_folder
 from handler.config import config_name
@@ -22,36 +22,63 @@ if TYPE_CHECKING:
 log = EventLog("handler")
 
 
-def open_book(job: Job, ready: Ready, workshop: Workshop) -> Book:
-    """Make the session of ``job``. Raises OSError when the disk refuses."""
+def open_book(job: Job, ready: Ready, workshop: Workshop, lineage: tuple[str, ...] = ()) -> Book:
+    """Make the session of ``job``, which goes on with the sessions of ``lineage``. Raises OSError as the disk does."""
     folder = new_folder(workshop.settings.root, workshop.clock.now())
+    session = Session(
+        session_id=folder.session_id,
+        created_at=workshop.clock.now(),
+        lineage=lineage,
+        **_told(job, ready, workshop),
+    )
     try:
-        return _opened(folder, job, ready, workshop)
+        session.write(folder.session_file)
     except OSError:
         # Nobody has heard of it yet, and nobody will.
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
-
-
-def _opened(folder: SessionFolder, job: Job, ready: Ready, workshop: Workshop) -> Book:
-    session = Session(
-        session_id=folder.session_id,
-        worker=workshop.settings.worker,
-        handler=identify(),
-        job_id=job.job_id,
-        input_hash=job.input_hash,
-        model_name=job.model_name,
-        name=config_name(job.config),
-        bucket=job.upload.bucket_name,
-        prefix=job.prefix,
-        created_at=workshop.clock.now(),
-        config=masked(job.config, secrets_of(workshop.environ)),
-        versions=_versions(ready),
-        warnings=(*job.warnings, *ready.warnings),
-    )
-    session.write(folder.session_file)
     log.info("session_opened", session=folder.session_id, bucket=session.bucket, prefix=session.prefix)
     return Book(folder, session, workshop.clock)
+
+
+def reopen(folder: SessionFolder, job: Job, ready: Ready, workshop: Workshop) -> Book:
+    """Take up the session in ``folder`` for one more attempt. Raises FileNotFoundError where it is gone.
+
+    What it has saved stays known, because only that is resumed from.
+    """
+    old = Session.read(folder.session_file)
+    if old is None:
+        raise FileNotFoundError(folder.session_file)
+    session = Session(
+        session_id=old.session_id,
+        created_at=old.created_at,
+        lineage=old.lineage,
+        attempt=old.attempt + 1,
+        beat=old.beat,
+        saved=old.saved,
+        **_told(job, ready, workshop),
+    )
+    book = Book(folder, session, workshop.clock)
+    book.write()
+    log.info("session_reopened", session=old.session_id, attempt=session.attempt)
+    return book
+
+
+def _told(job: Job, ready: Ready, workshop: Workshop) -> dict[str, Any]:
+    """Return what job and worker say of a session."""
+    return {
+        "worker": workshop.settings.worker,
+        "handler": identify(),
+        "job_id": job.job_id,
+        "input_hash": job.input_hash,
+        "model_name": job.model_name,
+        "name": config_name(job.config),
+        "bucket": job.upload.bucket_name,
+        "prefix": job.prefix,
+        "config": masked(job.config, secrets_of(workshop.environ)),
+        "versions": _versions(ready),
+        "warnings": (*job.warnings, *ready.warnings),
+    }
 
 
 def _versions(ready: Ready) -> dict[str, str]:

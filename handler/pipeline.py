@@ -7,14 +7,19 @@ import errno
 import logging
 from typing import TYPE_CHECKING, Any
 
-from handler.answer import refusal
+from handler.answer import from_manifest, refusal
+from handler.book import LOST
 from handler.closing import beating, close
-from handler.config import dump_config
+from handler.config import config_name, dump_config
 from handler.drain import newest_word
-from handler.ending import Verdict
+from handler.earlier import falls_silent, folder_of, is_open_elsewhere, look_back
+from handler.ending import Verdict, expected
+from handler.following import follow
 from handler.job import parse_job
-from handler.opening import open_book
+from handler.opening import open_book, reopen
+from handler.precedent import Answered, GoOn
 from handler.preflight import Preflight
+from handler.restore import put_right, restore, trained_halves
 from handler.rewrite import put_in_place, rewrite
 from handler.stage import Staged, StagedTree, stage
 from handler.threads import EndedEarlyError, in_thread
@@ -25,6 +30,7 @@ from shared.atomic import write_atomic
 from shared.clock import Deadline
 from shared.contract.session import Ending, Outcome, Phase
 from shared.errors import ErrorCode, FerryError
+from shared.layout import SessionFolder
 from shared.log import EventLog
 
 if TYPE_CHECKING:
@@ -32,9 +38,12 @@ if TYPE_CHECKING:
 
     from handler.book import Book
     from handler.job import Job
+    from handler.precedent import Course
     from handler.preflight import Ready
+    from handler.restore import Restored
     from handler.watch import StopRequest
     from handler.workshop import Workshop
+    from shared.contract.bucket import Manifest
     from shared.contract.upload import Upload
 
 CANCELLED_DRAIN_SECONDS = 60.0
@@ -45,9 +54,9 @@ CLAIM_SECONDS = 150.0
 _LOOK_SECONDS = 0.1
 _STAGING_LOG_SECONDS = 5.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_UNFINISHED = frozenset({Outcome.INTERRUPTED, Outcome.UNKNOWN})
 
 DEFECT = "The worker met a defect of its own; its log has the details: please report it with them."
-
 log = EventLog("handler")
 
 
@@ -58,14 +67,17 @@ async def run_job(event: Mapping[str, object], workshop: Workshop, stop: StopReq
     comes before the session raises anything else.
     """
     begun = workshop.clock.monotonic()
-    settings = workshop.settings
     try:
         job = parse_job(event)
-        ready = await in_thread(
-            stop,
-            lambda flag: Preflight(settings, workshop.storage, workshop.clock, workshop.environ, flag).check(job),
-        )
-        book = open_book(job, ready, workshop)
+        while True:
+            result = await _run_once(job, workshop, stop, begun)
+            if result.get("error_code") != ErrorCode.PREFIX_IN_USE:
+                return result
+            seen = await follow(job, workshop, stop)
+            if seen is None:
+                return result
+            if seen.manifest is not None and seen.manifest.outcome not in _UNFINISHED:
+                return _stored_answer(seen.manifest, job, workshop)
     except FerryError as error:
         log.error("job_refused", code=error.code, reason=error.sentence)
         return refusal(error)
@@ -73,7 +85,49 @@ async def run_job(event: Mapping[str, object], workshop: Workshop, stop: StopReq
         return refusal(disk_trouble(error))
     except EndedEarlyError:
         return refusal(FerryError(ErrorCode.INTERRUPTED, "The worker was told to stop before the job had begun."))
+
+
+async def _run_once(job: Job, workshop: Workshop, stop: StopRequest, begun: float) -> dict[str, Any]:
+    """Return the answer to ``job``: from the bucket where it has been run, else by running it."""
+    decided, manifest = await in_thread(stop, lambda flag: look_back(job, workshop, flag))
+    if isinstance(decided, Answered) and manifest is not None:
+        log.info("job_answered", job=job.job_id, session=manifest.session_id)
+        return _stored_answer(manifest, job, workshop)
+    ready = await in_thread(
+        stop,
+        lambda flag: Preflight(workshop.settings, workshop.storage, workshop.clock, workshop.environ, flag).check(job),
+    )
+    try:
+        book = await _book(job, decided, ready, workshop, stop)
+    except FerryError as error:
+        return refusal(error)
     return await JobRun(job, ready, book, workshop, stop, begun).to_the_end()
+
+
+async def _book(job: Job, decided: Course, ready: Ready, workshop: Workshop, stop: StopRequest) -> Book:
+    """Return the session of ``job``: that of the run that it goes on with where this volume has it, else a new one.
+
+    Raises FerryError (PREFIX_IN_USE) where a worker that lives has it.
+    """
+    if not isinstance(decided, GoOn):
+        return open_book(job, ready, workshop)
+    folder = folder_of(job, workshop.settings.root)
+    if folder is None or folder.session_id != decided.session_id:
+        return open_book(job, ready, workshop, decided.lineage)
+    if is_open_elsewhere(folder, workshop.settings.worker):
+        log.info("session_watched", session=folder.session_id)
+        silent = await falls_silent(folder, workshop.clock, stop)
+        if stop.reason is not None:
+            raise EndedEarlyError(stop.reason)
+        if not silent:
+            sentence = f"Another worker runs {folder.session_id}, which writes to the same prefix: wait for its end."
+            raise FerryError(ErrorCode.PREFIX_IN_USE, sentence)
+    return reopen(folder, job, ready, workshop)
+
+
+def _stored_answer(manifest: Manifest, job: Job, workshop: Workshop) -> dict[str, Any]:
+    output = SessionFolder(workshop.settings.root / manifest.session_id).output
+    return from_manifest(manifest, job.prefix, str(output / config_name(job.config)))
 
 
 def disk_trouble(error: OSError) -> FerryError:
@@ -117,6 +171,7 @@ class JobRun:
         try:
             config = await self._prepare()
             await self._claimed()
+            await self._resume(config)
             self._training = Training(self._book, config, self._workshop, fresh=True)
             root = self._training.begin()
             return await self._training.to_the_end(root, self._stop)
@@ -169,11 +224,43 @@ class JobRun:
         self._staging_log = Deadline(self._workshop.clock, _STAGING_LOG_SECONDS)
         log.info("staging", files=f"{staged.files}/{staged.files_total}", bytes=f"{staged.bytes}/{staged.bytes_total}")
 
+    async def _resume(self, config: Mapping[str, Any]) -> None:
+        """Have the trainer go on where an earlier one was, if this run goes on with any. The prefix must be ours."""
+        session, folder = self._book.session, self._book.folder
+        what = expected(config, session.name)
+        if session.attempt > 1:
+            restored = put_right(folder.output, session.saved, what)
+        elif session.lineage:
+            restored = await in_thread(
+                self._stop,
+                lambda flag: restore(
+                    self._workshop.storage,
+                    session.bucket,
+                    session.prefix,
+                    session.lineage,
+                    what,
+                    trained_halves(config),
+                    folder.output,
+                    flag,
+                ),
+            )
+        elif self._job.resume:
+            self._warnings = (*self._warnings, "There was nothing to resume, so the training began at its beginning.")
+            return
+        else:
+            return
+        log.info("resumed", session=session.session_id, step=restored.step, lineage=",".join(session.lineage))
+        self._warnings = (*self._warnings, *_told(restored))
+        saved = (*session.saved, *restored.saved)
+        self._book.enter(Phase.STARTING, resumed_step=restored.step, saved=saved, warnings=self._warnings)
+
     async def _claimed(self) -> None:
         """Return when the uploader holds the prefix. Raises FerryError when it is refused, or takes too long."""
         deadline = Deadline(self._workshop.clock, CLAIM_SECONDS)
         while True:
-            upload = newest_word(self._book.folder)
+            if self._book.lost:
+                raise FerryError(ErrorCode.PREFIX_IN_USE, LOST)
+            upload = newest_word(self._book.folder, self._book.session.attempt)
             if upload is not None and upload.refused is not None:
                 raise FerryError(upload.refused, upload.refusal or "The uploader refused this run.")
             if upload is not None and upload.claim_epoch is not None:
@@ -220,6 +307,14 @@ class JobRun:
             at=self._workshop.clock.now(),
         )
         return Verdict(self._book.session.ending or cancelled)
+
+
+def _told(restored: Restored) -> tuple[str, ...]:
+    """Return what a person should know of a resumption."""
+    damaged = [f"{path} was damaged or unfinished and was put aside." for path in restored.damaged]
+    if restored.step is None:
+        damaged.append("No whole checkpoint of the interrupted run was found, so the training began at its beginning.")
+    return tuple(damaged)
 
 
 _OUTCOMES = {Stop.CANCELLED: Outcome.CANCELLED, Stop.INTERRUPTED: Outcome.INTERRUPTED}

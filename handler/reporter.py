@@ -7,7 +7,7 @@ So they are few, small, numbered, and there is none in the last two seconds befo
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.clock import Deadline
 
@@ -15,10 +15,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from shared.clock import Clock
-    from shared.contract.session import Session
+    from shared.contract.session import Phase, Progress
 
 PACE_SECONDS = 6.0
 SILENCE_SECONDS = 2.0
+
+
+class Standing(Protocol):
+    """How a run stands, as ``session.json`` and ``status.json`` tell it."""
+
+    @property
+    def session_id(self) -> str:
+        """Return the session's id."""
+        ...
+
+    @property
+    def phase(self) -> Phase:
+        """Return where it stands."""
+        ...
+
+    @property
+    def progress(self) -> Progress:
+        """Return the newest numbers."""
+        ...
 
 
 class Reporter:
@@ -31,7 +50,11 @@ class Reporter:
         self._number = 0
         self._over = False
 
-    def tell(self, session: Session) -> None:
+    def begin(self) -> None:
+        """Speak again: what was to be the answer was not the last word."""
+        self._over = False
+
+    def tell(self, session: Standing) -> None:
         """Send how ``session`` stands, unless that was done a moment ago."""
         now = self._clock.monotonic()
         if self._over or (self._sent is not None and now - self._sent < PACE_SECONDS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from handler.book import LOST
 from handler.ending import Expected, Verdict, expected, judge
 from handler.follow import Follower
 from handler.inventory import Inventory, before_file, take_inventory
@@ -12,6 +13,7 @@ from handler.progress import Run
 from handler.trainer import start
 from handler.watch import watch
 from shared.contract.session import Phase
+from shared.errors import ErrorCode, FerryError
 from shared.log import EventLog, secrets_of
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class Training:
         self._workshop = workshop
         self._expected: Expected = expected(config, book.session.name)
         self._secrets = secrets_of(workshop.environ)
+        # Of earlier attempts; what is saved now comes behind them.
+        self._earlier = book.session.saved
         run = Run(
             name=book.session.name,
             output=self._folder.output,
@@ -51,7 +55,7 @@ class Training:
         return self._follower.tail
 
     def begin(self) -> ProcessIdentity:
-        """Start the trainer and return the root of its tree. Raises OSError when the disk or the system refuses."""
+        """Start the trainer and return the root of its tree. Raises as ``start`` of handler.trainer does."""
         take_inventory(self._folder.output).write(before_file(self._folder))
         root = start(self._folder, self._workshop.settings.handler, self._workshop.environ)
         self._book.enter(Phase.STARTING, trainer=root)
@@ -77,6 +81,8 @@ class Training:
         return verdict
 
     def _report(self, report: Report) -> None:
+        if self._book.lost:
+            raise FerryError(ErrorCode.PREFIX_IN_USE, LOST)
         saved = self._book.session.saved
         self._note(report.state.phase)
         if self._book.session.saved != saved:
@@ -85,9 +91,9 @@ class Training:
 
     def _note(self, phase: Phase) -> None:
         state = self._follower.state
-        self._book.note(
-            phase=phase, progress=state.progress, saved=state.saved, log_tail=self._follower.tail[-_TAIL_LINES:]
-        )
+        again = {saved.path for saved in state.saved}
+        saved = (*(entry for entry in self._earlier if entry.path not in again), *state.saved)
+        self._book.note(phase=phase, progress=state.progress, saved=saved, log_tail=self._follower.tail[-_TAIL_LINES:])
 
 
 def _exists(output: Path, path: str) -> bool:

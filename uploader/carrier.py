@@ -194,6 +194,7 @@ class Carrier:
             self.stage = Stage.OPEN
         if self.stage is Stage.OPEN and self.line.open and self._withdrawn(hold):
             hold.launch(ended=now.ended)
+            self._inherit(hold)
             self._conclude(hold)
             self._publish_status(hold)
 
@@ -238,10 +239,17 @@ class Carrier:
             self._desk.start(hold.office.withdraw_manifest)
         return False
 
+    def _inherit(self, hold: Hold) -> None:
+        """Have what earlier sessions of this training left put on record, once the handler has restored from it."""
+        session = self._session
+        restored = session is not None and (session.trainer is not None or self._drain_token() is not None)
+        if restored and not self._desk.busy and not hold.office.has_inherited:
+            self._desk.start(hold.office.inherit)
+
     # Closing
 
     def _conclude(self, hold: Hold) -> None:
-        if self._desk.busy or not hold.at_rest() or not self._is_end(hold):
+        if self._desk.busy or not hold.office.has_inherited or not hold.at_rest() or not self._is_end(hold):
             return
         self.stage = Stage.CONCLUDING
         manifest = manifests.head(self.run, self._session, manifests.missing_of(hold.ledger), self._clock.now())

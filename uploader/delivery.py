@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from uploader.courier import Courier
     from uploader.ledger import Ledger
     from uploader.rows import Row
+    from uploader.run import Run
 
 # Above this Supabase asks for resumable uploads.
 STANDARD_LIMIT = 6_000_000
@@ -116,7 +117,8 @@ Result = Stopped | Delivered | Changed | Vanished | Later | Refused
 class Deliverer:
     """Delivers parcels of one run. Thread-safe: the lanes share one."""
 
-    def __init__(self, sender: Courier, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, run: Run, sender: Courier, ledger: Ledger, clock: Clock) -> None:
+        self._run = run
         self._sender = sender
         self._ledger = ledger
         self._clock = clock
@@ -177,7 +179,12 @@ class Deliverer:
 
     def _send(self, parcel: Parcel, file: BinaryIO, sha256: str, sent: Sending) -> ObjectRecord | None:
         row = parcel.row
-        metadata = {"sha256": sha256, "mtime": f"{row.version.mtime:.6f}", "path": printable(row.path)}
+        metadata = {
+            "sha256": sha256,
+            "mtime": f"{row.version.mtime:.6f}",
+            "path": printable(row.path),
+            "session": self._run.session_id,
+        }
         if row.step is not None:
             metadata["step"] = str(row.step)
         kind = content_type(parcel.key)
@@ -197,7 +204,13 @@ class Deliverer:
         record = self._sender.info(parcel)
         if record is None:
             return None, None
-        same = record.size == row.version.size and record.metadata.get("sha256") == sha256
+        told = record.metadata
+        same = (
+            record.size == row.version.size
+            and told.get("sha256") == sha256
+            # What another training left is no part of this one, though it be the same.
+            and self._run.is_own(told.get("session"))
+        )
         if same and record.md5 is not None:
             same = record.md5 == both_of(file, row.version.size, self._sender.alive).md5
         return record.version, record if same else None

@@ -39,7 +39,7 @@ class Hold:
         self.ledger = open_ledger(run, claim.epoch)
         self.observer = Observer(run, self.ledger, world.settings, world.clock, world.opened)
         self._keeper = Keeper(run, self.ledger, world.lanes, world.settings.spool_bytes)
-        deliverer = Deliverer(courier, self.ledger, world.clock)
+        deliverer = Deliverer(run, courier, self.ledger, world.clock)
         self.flight = Flight(run, self.ledger, deliverer, world.lanes, self._keeper)
         self.office = Office(run, self.ledger, claims, courier)
         self._run = run

@@ -54,6 +54,10 @@ _FOLDERS = {
 }
 
 
+# Every object of a run's files lies in one of these below its prefix.
+OUTPUT_FOLDERS = frozenset({*_FOLDERS.values(), INCOMPLETE})
+
+
 @dataclass(frozen=True, slots=True)
 class Nature:
     """A file's kind, whether it only ever grows, and its path below the run's own folder."""

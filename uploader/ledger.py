@@ -238,6 +238,11 @@ class Ledger:
             self._write(queries.STORED, values)
             self._write(queries.DELIVERED, {**_identity(row.path, row.version), "sha256": stored.sha256})
 
+    def inherit(self, file: StoredFile) -> None:
+        """Record an object of an earlier session of the same training, unless this one has sent another to its key."""
+        values = {"key": file.key, "path": os.fsencode(file.path), "kind": file.kind, **asdict(file.stored)}
+        self._write(queries.INHERITED, values)
+
     def doubt(self, key: str) -> None:
         """Remember that another version may reach ``key`` from now on, whatever becomes of its sending."""
         self._write(queries.DOUBT, (key,))

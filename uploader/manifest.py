@@ -57,6 +57,8 @@ def head(run: Run, session: Session | None, missing: tuple[Missing, ...], now: f
         session_id=session.session_id,
         job_id=session.job_id,
         input_hash=session.input_hash,
+        lineage=session.lineage,
+        resumed_step=session.resumed_step,
         model_name=session.model_name,
         error_code=ending.error_code if ending else None,
         error=ending.error if ending else None,

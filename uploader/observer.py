@@ -12,13 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shared import keys
+from shared.structure import adds_up
 from uploader.growing import Growing
 from uploader.kinds import Kind, Nature, ignored, is_database_side_file, key_of, nature
 from uploader.rows import Settled
 from uploader.scan import Folders, Seen, Version, files, look
 from uploader.settle import CLOCK_SLACK_SECONDS, Observation, Proof, is_torn, settle
 from uploader.states import State
-from uploader.structure import adds_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -6,6 +6,7 @@ Each function is one piece of work for a desk. They wait for Storage, so they ru
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from shared.storage.body import BytesBody, FileRange
 from shared.storage.errors import StorageError, Trouble
 from uploader import manifest as manifests
 from uploader.fingerprint import both_of
+from uploader.kinds import OUTPUT_FOLDERS, nature
+from uploader.rows import Stored, StoredFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
     from uploader.claim import Claims
     from uploader.courier import Courier
     from uploader.ledger import Ledger
-    from uploader.rows import Stored
     from uploader.run import Run
 
 JSON = "application/json"
@@ -35,6 +37,8 @@ _PAGE = 1000
 PUBLISHED = "manifest"
 # A fact of the ledger: what lay under the prefix before is known.
 _STOCKED = "stocked"
+# A fact of the ledger: what earlier sessions of the same training left is on record as this run's.
+_INHERITED = "inherited"
 
 
 class Office:
@@ -55,6 +59,26 @@ class Office:
             self._courier.retry(self._take_stock)
             self._ledger.set_fact(_STOCKED, "1")
         self._settle_doubts()
+
+    @property
+    def has_inherited(self) -> bool:
+        """Return whether there is nothing, or nothing more, to take over from earlier sessions."""
+        return not self._run.lineage or self._ledger.fact(_INHERITED) is not None
+
+    def inherit(self) -> None:
+        """Take what the earlier sessions of this training left into the ledger, and so into the manifest.
+
+        The server's own records tell whose an object is. To be called once the handler has restored what it needs: it
+        puts aside what turns out to be damaged.
+        """
+        self._claims.assure(now=True)
+        for record in self._courier.retry(self._walk):
+            self._courier.alive()
+            told = self._courier.retry(partial(self._storage.info, self._run.bucket, record.key))
+            file = _heirloom(told, self._run) if told is not None else None
+            if file is not None:
+                self._ledger.inherit(file)
+        self._ledger.set_fact(_INHERITED, "1")
 
     def publish_status(self, status: Status) -> None:
         """Write ``status.json``."""
@@ -113,6 +137,11 @@ class Office:
         while page := list(islice(objects, _PAGE)):
             self._ledger.add_objects(page)
 
+    def _walk(self) -> list[ObjectRecord]:
+        below = len(self._run.prefix) + 1 if self._run.prefix else 0
+        found = self._storage.walk(self._run.bucket, self._run.prefix)
+        return [record for record in found if record.key[below:].partition("/")[0] in OUTPUT_FOLDERS]
+
     def _settle_doubts(self) -> None:
         """Ask the server about every key that another version may have reached: the manifest lists what is proved."""
         for file in self._ledger.doubtful():
@@ -135,6 +164,24 @@ class Office:
             raise StorageError(
                 Trouble.BROKEN, f"Verifying {key}", "the server's record does not match what was sent", transient=True
             )
+
+
+def _heirloom(record: ObjectRecord, run: Run) -> StoredFile | None:
+    """Return the object as the session that sent it described it; None where that was none of this training."""
+    told = record.metadata
+    if told.get("session") not in run.lineage or not told.get("sha256") or not told.get("path"):
+        return None
+    step, mtime = told.get("step", ""), told.get("mtime", "")
+    stored = Stored(
+        sha256=told["sha256"],
+        size=record.size,
+        mtime=float(mtime) if re.fullmatch(r"\d+(\.\d+)?", mtime) else 0.0,
+        version=record.version,
+        step=int(step) if step.isdecimal() else None,
+        at=0.0,
+    )
+    below = record.key[len(run.prefix) + 1 if run.prefix else 0 :]
+    return StoredFile(key=below, path=told["path"], kind=nature(told["path"], run.name).kind, stored=stored)
 
 
 def _is(record: ObjectRecord, stored: Stored) -> bool:

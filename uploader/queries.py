@@ -104,6 +104,11 @@ STORED = """
 INSERT OR REPLACE INTO stored (key, path, kind, sha256, size, mtime, version, step, at)
 VALUES (:key, :path, :kind, :sha256, :size, :mtime, :version, :step, :at)
 """
+# What an earlier session of the same training left; what this one has sent is newer.
+INHERITED = """
+INSERT OR IGNORE INTO stored (key, path, kind, sha256, size, mtime, version, step, at)
+VALUES (:key, :path, :kind, :sha256, :size, :mtime, :version, :step, :at)
+"""
 # Before anything is sent to a key that holds an older version; a delivery that is proved makes it sure again.
 DOUBT = "UPDATE stored SET sure = 0 WHERE key = ?"
 DOUBT_EVERYTHING = "UPDATE stored SET sure = 0"

@@ -83,8 +83,12 @@ def _with_session(shown: Status, session: Session) -> Status:
     return shown.model_copy(
         update={
             "job_id": session.job_id,
+            "input_hash": session.input_hash,
+            "lineage": session.lineage,
+            "resumed_step": session.resumed_step,
             "phase": Phase.CLOSED if shown.phase is Phase.CLOSED else session.phase,
             "outcome": session.ending.outcome if session.ending else None,
+            "error_code": session.ending.error_code if session.ending else None,
             "progress": session.progress,
             "log_tail": session.log_tail,
             "warnings": (*session.warnings, *shown.warnings),

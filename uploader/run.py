@@ -27,7 +27,8 @@ class Run:
     """Where a run's files lie, where the uploader keeps its own, and where in which bucket they go.
 
     ``name`` is the folder that ai-toolkit writes into below ``output``; it is left out of the keys. ``watched``: there
-    is no handler, so nobody says when it ends. ``worker`` is the one whose session it is.
+    is no handler, so nobody says when it ends. ``worker`` is the one whose session it is. ``lineage``: the sessions
+    whose training it goes on with; what they left under the prefix is this run's, too.
     """
 
     session_id: str
@@ -39,6 +40,7 @@ class Run:
     created_at: float
     watched: bool
     worker: str | None = None
+    lineage: tuple[str, ...] = ()
 
     @property
     def session_file(self) -> Path:
@@ -74,6 +76,10 @@ class Run:
         names = (path.name.split(".") for path in self.state.glob("ledger.*.sqlite3"))
         return sorted(int(name[1]) for name in names if len(name) == 3 and name[1].isdecimal())
 
+    def is_own(self, session_id: str | None) -> bool:
+        """Return whether an object that session ``session_id`` left is this run's. A watched folder asks nobody."""
+        return self.watched or session_id == self.session_id or session_id in self.lineage
+
     def remembered_claim(self) -> Claim | None:
         """Return the claim that an earlier process held."""
         return Claim.read(self.claim_file)
@@ -104,6 +110,7 @@ def session_run(folder: SessionFolder) -> Run | None:
         created_at=session.created_at,
         watched=False,
         worker=session.worker,
+        lineage=session.lineage,
     )
 
 

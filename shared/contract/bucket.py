@@ -43,6 +43,8 @@ class Status(Document):
     at: float
     phase: Phase
     outcome: Outcome | None = None
+    error_code: ErrorCode | None = None
+    resumed_step: int | None = None
     progress: Progress = Progress()
     log_tail: tuple[str, ...] = ()
     last_checkpoint: str | None = None
@@ -82,6 +84,7 @@ class Manifest(Document):
     job_id: str | None = None
     input_hash: str | None = None
     lineage: tuple[str, ...] = ()
+    resumed_step: int | None = None
     model_name: str
     error_code: ErrorCode | None = None
     error: str | None = None

@@ -75,8 +75,8 @@ class DrainRequest(Record):
 class Session(Document):
     """A run from its job to its end. ``beat`` counts the handler's writes; times are Unix seconds.
 
-    ``lineage``: the ids of the sessions, oldest first, whose training this one goes on with. ``attempt`` counts how
-    often the session itself was begun: a run that goes on where its folder is goes on in it.
+    ``lineage``: the ids of the sessions, oldest first, whose training this one goes on with, from ``resumed_step`` on.
+    ``attempt`` counts how often the session itself was begun: a run that goes on where its folder is goes on in it.
     """
 
     session_id: str
@@ -86,6 +86,7 @@ class Session(Document):
     input_hash: str
     lineage: tuple[str, ...] = ()
     attempt: int = 1
+    resumed_step: int | None = None
     model_name: str
     name: str
     bucket: str

@@ -105,6 +105,10 @@ class FakeStorage:
         self._call("takes")
         return size <= self.largest
 
+    def read(self, bucket: str, key: str, limit: int = 0) -> bytes | None:
+        self._call("read")
+        return self.objects.get(f"{bucket}:{key}")
+
     def walk(self, bucket: str, prefix: str) -> Iterator[ObjectRecord]:
         self._call("walk")
         start = f"{prefix}/" if prefix else ""

@@ -34,6 +34,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler.pipeline, "FAILED_EARLY_DRAIN_SECONDS", 0.3)
     monkeypatch.setattr("handler.drain.INTERRUPTED_SECONDS", 0.3)
     monkeypatch.setattr("handler.preflight.STORAGE_PATIENCE", Patience(attempts=2, first=0.01))
+    monkeypatch.setattr("handler.earlier.STORAGE_PATIENCE", Patience(attempts=2, first=0.01))
     monkeypatch.setattr("handler.preflight.UPLOADER_SECONDS", 0.3)
     monkeypatch.setattr("handler.reporter.SILENCE_SECONDS", 0.1)
     monkeypatch.setattr(handler.watch, "LOOK_SECONDS", 0.02)
@@ -118,7 +119,7 @@ def test_a_storage_that_refuses_or_is_away(tmp_path: Path, trouble: Trouble, cod
     answer = run(made, job())
     one_line(answer)
     assert answer["error_code"] == code
-    assert made.storage.calls.count("bucket") == (2 if code is ErrorCode.STORAGE_UNREACHABLE else 1)
+    assert made.storage.calls == ["read"] * (2 if code is ErrorCode.STORAGE_UNREACHABLE else 1)
 
 
 def test_a_prefix_that_is_somebody_elses(tmp_path: Path) -> None:

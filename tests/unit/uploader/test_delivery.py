@@ -15,6 +15,7 @@ from uploader.delivery import Changed, Delivered, Deliverer, Later, Parcel, Refu
 from uploader.kinds import Kind
 from uploader.ledger import Ledger
 from uploader.rows import Settled
+from uploader.run import Run
 from uploader.scan import look
 from uploader.sending import CHUNK_BYTES
 from uploader.settle import Proof
@@ -37,6 +38,17 @@ class Quay:
         self.folder = folder
         self.path = folder / "a.bin"
         self.storage = storage
+        self.run = Run(
+            session_id="session-1",
+            name="a",
+            bucket=BUCKET,
+            prefix="run",
+            output=folder,
+            state=folder,
+            created_at=0.0,
+            watched=False,
+            lineage=("session-0",),
+        )
         self.ledger = Ledger(folder / "ledger.1.sqlite3")
         self.clock = FakeClock()
         self.stop = Stop(self.clock)
@@ -77,7 +89,7 @@ class Quay:
     def deliver(self, parcel: Parcel | None = None) -> Result:
         """Deliver once, and record it as the daemon does."""
         self.ledger.start(self.row())
-        result = Deliverer(self.courier, self.ledger, self.clock).deliver(parcel or self.parcel())
+        result = Deliverer(self.run, self.courier, self.ledger, self.clock).deliver(parcel or self.parcel())
         if isinstance(result, Delivered):
             self.ledger.delivered(self.row(), result.stored)
         return result

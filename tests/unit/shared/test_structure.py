@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shared.structure import adds_up
 from tests.unit.uploader.harbour import safetensors
-from uploader.structure import adds_up
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,189 @@
+"""Restores an interrupted training from the bucket alone: the newest whole checkpoint, and what goes with it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from handler.restore.choice import kept, left
+from handler.stage.download import Downloads
+from shared import keys
+from shared.clock import SystemClock
+from shared.contract.session import Saved
+from shared.errors import ErrorCode, FerryError
+from shared.log import EventLog
+from shared.storage.errors import StorageError, Trouble
+from shared.storage.retry import Patience, call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+    from threading import Event
+
+    from handler.ending import Expected
+    from handler.restore.choice import Checkpoint, Kept, Left
+    from shared.storage.client import Storage
+    from shared.storage.records import ObjectRecord
+
+PATIENCE = Patience(seconds=120.0)
+# Where objects go whose content is not what their own record says; no manifest lists it.
+DAMAGED = "damaged"
+# Hidden, so that neither ai-toolkit nor the uploader takes notice of what is not whole yet.
+_TEMPORARY = ".restoring"
+_DAMAGED = frozenset({Trouble.CHANGED, Trouble.NOT_FOUND})
+
+T = TypeVar("T")
+
+log = EventLog("handler")
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was put back. ``step``: where the training goes on; None where there was no whole checkpoint."""
+
+    step: int | None = None
+    saved: tuple[Saved, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+
+def restore(
+    storage: Storage,
+    bucket: str,
+    prefix: str,
+    lineage: Sequence[str],
+    expected: Expected,
+    halves: frozenset[str],
+    output: Path,
+    stop: Event,
+) -> Restored:
+    """Put into ``output`` what the sessions of ``lineage`` left below ``prefix``, as ai-toolkit goes on with it.
+
+    A checkpoint whose content is not what was uploaded is put aside, and the one before it is taken. Raises
+    StorageError where Storage does not answer, OSError as the disk does, FerryError (CANCELLED) when ``stop`` is set.
+    """
+    return _Restoring(storage, bucket, prefix, output, stop).run(lineage, expected, halves)
+
+
+class _DamagedError(Exception):
+    """An object is not what its own record says it was when it was uploaded."""
+
+    def __init__(self, file: Kept) -> None:
+        super().__init__(file.record.key)
+        self.file = file
+
+
+class _Restoring:
+    def __init__(self, storage: Storage, bucket: str, prefix: str, output: Path, stop: Event) -> None:
+        self._storage = storage
+        self._bucket = bucket
+        self._prefix = prefix
+        self._output = output
+        self._parts = output / _TEMPORARY
+        self._stop = stop
+        self._downloads = Downloads(storage, bucket, stop=stop, arrived=self._arrived)
+        self._damaged: list[str] = []
+
+    def run(self, lineage: Sequence[str], expected: Expected, halves: frozenset[str]) -> Restored:
+        found = left(self._found(lineage), expected, halves, lineage)
+        shutil.rmtree(self._parts, ignore_errors=True)
+        self._parts.mkdir(mode=0o700)
+        try:
+            self._restore_each(found.logs)
+            checkpoint = self._newest_whole(found)
+            if checkpoint is None:
+                return Restored(damaged=tuple(self._damaged))
+            optimizer = found.optimizer_of(checkpoint)
+            restored = self._restore_each([optimizer] if optimizer else [])
+            # Last, because ai-toolkit goes by the newest ctime.
+            self._put(checkpoint.files)
+        finally:
+            shutil.rmtree(self._parts, ignore_errors=True)
+        now = SystemClock().now()
+        saved = (Saved(path=str(file.path), step=checkpoint.step, at=now) for file in (*checkpoint.files, *restored))
+        return Restored(checkpoint.step, tuple(saved), tuple(self._damaged))
+
+    def _found(self, lineage: Sequence[str]) -> Iterator[Kept]:
+        for folder in ("checkpoints", "logs"):
+            below = keys.join(self._prefix, folder)
+            for record in self._ask(partial(self._listed, below)):
+                told = self._ask(partial(self._storage.info, self._bucket, record.key))
+                known = None if told is None else kept(told, lineage)
+                if known is not None:
+                    yield known
+
+    def _listed(self, below: str) -> list[ObjectRecord]:
+        return list(self._storage.walk(self._bucket, below))
+
+    def _newest_whole(self, found: Left) -> Checkpoint | None:
+        """Return the newest checkpoint that could be downloaded as it was uploaded; its parts lie ready."""
+        for checkpoint in found.checkpoints:
+            try:
+                for file in checkpoint.files:
+                    self._fetch(file)
+            except _DamagedError as damage:
+                self._put_aside(damage.file)
+            else:
+                return checkpoint
+        return None
+
+    def _restore_each(self, files: Iterable[Kept]) -> list[Kept]:
+        """Restore what a training can do without; return what was there."""
+        restored = []
+        for file in files:
+            try:
+                self._fetch(file)
+            except _DamagedError:
+                self._put_aside(file)
+            else:
+                self._put([file])
+                restored.append(file)
+        return restored
+
+    def _fetch(self, file: Kept) -> None:
+        """Download an object beside its place and compare it with what was uploaded. Raises _DamagedError."""
+        part = self._part(file)
+        try:
+            self._downloads.fetch(file.record, part)
+        except StorageError as error:
+            if error.trouble not in _DAMAGED:
+                raise
+            raise _DamagedError(file) from error
+        with part.open("rb") as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
+                raise _DamagedError(file)
+            os.fsync(content.fileno())
+
+    def _put(self, files: Iterable[Kept]) -> None:
+        for file in files:
+            target = self._output / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._part(file).replace(target)
+
+    def _put_aside(self, file: Kept) -> None:
+        """Move a damaged object out of the way: nothing lists it any more, and nothing is deleted."""
+        log.warning("object_damaged", key=file.record.key)
+        self._damaged.append(file.record.key)
+        inner = file.record.key.removeprefix(f"{self._prefix}/").partition("/")[2]
+        place = keys.join(self._prefix, DAMAGED, inner)
+        for target in (place, keys.disambiguate(place, file.record.version or file.sha256)):
+            try:
+                self._ask(partial(self._storage.move, self._bucket, file.record.key, target))
+            except StorageError as error:
+                if error.trouble not in {Trouble.EXISTS, Trouble.NOT_FOUND}:
+                    raise
+            else:
+                return
+
+    def _part(self, file: Kept) -> Path:
+        return self._parts / hashlib.sha256(file.record.key.encode()).hexdigest()
+
+    def _arrived(self, _count: int) -> None:
+        if self._stop.is_set():
+            raise FerryError(ErrorCode.CANCELLED, "The worker was told to stop while the training was restored.")
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        return call(question, PATIENCE, clock=SystemClock(), wait=self._stop.wait)
