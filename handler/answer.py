@@ -120,7 +120,7 @@ def _undelivered(run: Finished) -> str:
         return ""
     upload = run.drained.upload
     if upload is not None and upload.refusal:
-        return f" {upload.refusal}"
+        return "" if upload.refusal == run.ending.error else f" {upload.refusal}"
     if run.drained.uploader_silent:
         return " The uploader stopped beating; start it again and it goes on where it was."
     missing = _missing(run.drained)

@@ -128,7 +128,7 @@ def test_a_prefix_that_is_somebody_elses(tmp_path: Path) -> None:
         worker="worker", refused=ErrorCode.PREFIX_IN_USE, refusal="Another run writes there."
     )
     answer = run(made, job())
-    assert one_line(answer).startswith("Another run writes there.")
+    assert one_line(answer) == "Another run writes there."
     assert made.sessions[0].phase is Phase.CLOSED
 
 

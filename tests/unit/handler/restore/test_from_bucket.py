@@ -1,0 +1,162 @@
+"""Restoring from the bucket alone, whole or damaged: what lands on the disk, and what is put out of the way."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from handler.ending import Expected
+from handler.progress import HALVES
+from handler.restore import Restored, restore
+from shared.errors import ErrorCode, FerryError
+from shared.storage.errors import StorageError, Trouble
+from tests.unit.handler.crew import FakeDownload
+from tests.unit.uploader.memory_storage import BUCKET, MemoryStorage, Thing, trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from shared.storage.client import Storage
+
+PREFIX = "run/cats"
+
+
+class Bucket(MemoryStorage):
+    """A Storage in memory that can also be read from in blocks."""
+
+    @contextmanager
+    def open(self, bucket: str, key: str, *, start: int = 0) -> Iterator[FakeDownload]:  # type: ignore[override]
+        self._begin("open", key)
+        if key not in self.objects:
+            raise trouble(Trouble.NOT_FOUND)
+        content = self.objects[key].content
+        yield FakeDownload(len(content), content[start:])
+
+    def keep(self, key: str, path: str, content: bytes, step: int | None = None, session: str = "s1") -> None:
+        told = {"path": path, "session": session, "sha256": hashlib.sha256(content).hexdigest()}
+        stamped = told if step is None else {**told, "step": str(step)}
+        self.objects[f"{PREFIX}/{key}"] = Thing(content, "v1", stamped)
+
+    def damage(self, key: str) -> None:
+        thing = self.objects[f"{PREFIX}/{key}"]
+        self.objects[f"{PREFIX}/{key}"] = Thing(b"x" * len(thing.content), "v2", thing.metadata)
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    """Return what a run left that was interrupted after step 20."""
+    made = Bucket()
+    for step in (10, 20):
+        made.keep(
+            f"checkpoints/cats_{step:09d}.safetensors", f"cats/cats_{step:09d}.safetensors", b"%d" % step, step=step
+        )
+    made.keep("checkpoints/optimizer.pt", "cats/optimizer.pt", b"state", step=20)
+    made.keep("logs/training.log", "logs/training.log", b"line\n")
+    made.keep("logs/loss_log.db", "cats/loss_log.db", b"losses")
+    made.keep("samples/1.jpg", "cats/samples/1.jpg", b"picture")
+    return made
+
+
+def run(bucket: Bucket, output: Path, *, stop: bool = False) -> Restored:
+    output.mkdir(exist_ok=True)
+    flag = threading.Event()
+    if stop:
+        flag.set()
+    storage = cast("Storage", bucket)
+    return restore(storage, BUCKET, PREFIX, ("s1",), Expected("cats"), frozenset(HALVES), output, flag)
+
+
+def there(output: Path) -> dict[str, bytes]:
+    return {path.relative_to(output).as_posix(): path.read_bytes() for path in output.rglob("*") if path.is_file()}
+
+
+def test_the_newest_checkpoint_its_optimizer_and_the_logs_come_back(bucket: Bucket, tmp_path: Path) -> None:
+    restored = run(bucket, tmp_path / "output")
+    assert there(tmp_path / "output") == {
+        "cats/cats_000000020.safetensors": b"20",
+        "cats/optimizer.pt": b"state",
+        "cats/loss_log.db": b"losses",
+        "logs/training.log": b"line\n",
+    }
+    assert restored.step == 20
+    assert {entry.path: entry.step for entry in restored.saved} == {
+        "cats/cats_000000020.safetensors": 20,
+        "cats/optimizer.pt": 20,
+    }
+
+
+def test_the_checkpoint_is_the_last_to_appear(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    replace = type(tmp_path).replace
+
+    def noted(self: Path, target: Path) -> Path:
+        order.append(target.name)
+        return replace(self, target)
+
+    monkeypatch.setattr(type(tmp_path), "replace", noted)
+    run(bucket, tmp_path / "output")
+    assert order[-1] == "cats_000000020.safetensors"
+    assert len(order) == 4
+
+
+@pytest.mark.guarantee("resumed-training", fault="the newest checkpoint in the bucket is damaged")
+def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_it_is_taken(bucket: Bucket, tmp_path: Path) -> None:
+    newest = "checkpoints/cats_000000020.safetensors"
+    bucket.damage(newest)
+    restored = run(bucket, tmp_path / "output")
+    assert (restored.step, restored.damaged) == (10, (f"{PREFIX}/{newest}",))
+    # The optimizer's state is of the step that is passed over.
+    assert "cats/optimizer.pt" not in there(tmp_path / "output")
+    assert f"{PREFIX}/{newest}" not in bucket.objects
+    assert bucket.objects[f"{PREFIX}/damaged/cats_000000020.safetensors"].content == b"xx"
+
+
+def test_what_was_put_aside_before_is_kept(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.objects[f"{PREFIX}/damaged/cats_000000020.safetensors"] = Thing(b"older", "v0", {})
+    bucket.damage("checkpoints/cats_000000020.safetensors")
+    run(bucket, tmp_path / "output")
+    kept = [thing.content for key, thing in bucket.objects.items() if key.startswith(f"{PREFIX}/damaged/")]
+    assert sorted(kept) == [b"older", b"xx"]
+
+
+@pytest.mark.guarantee("resumed-training", fault="a damaged optimizer state or log lies beside the checkpoint")
+@pytest.mark.parametrize("key", ["checkpoints/optimizer.pt", "logs/loss_log.db", "logs/training.log"])
+def test_what_a_training_can_do_without_is_left_out_when_it_is_damaged(
+    bucket: Bucket, tmp_path: Path, key: str
+) -> None:
+    bucket.damage(key)
+    assert run(bucket, tmp_path / "output").step == 20
+    assert len(there(tmp_path / "output")) == 3
+
+
+def test_a_file_that_vanishes_meanwhile_is_passed_over(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.fail("open", Trouble.NOT_FOUND, key="000000020")
+    assert run(bucket, tmp_path / "output").step == 10
+
+
+def test_nothing_whole_means_a_beginning_with_the_old_log(bucket: Bucket, tmp_path: Path) -> None:
+    for step in (10, 20):
+        bucket.damage(f"checkpoints/cats_{step:09d}.safetensors")
+    restored = run(bucket, tmp_path / "output")
+    assert (restored.step, len(restored.damaged)) == (None, 2)
+    assert set(there(tmp_path / "output")) == {"logs/training.log", "cats/loss_log.db"}
+
+
+def test_a_storage_that_refuses_is_not_taken_for_damage(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.fail("open", Trouble.DENIED, key="000000020")
+    with pytest.raises(StorageError) as refused:
+        run(bucket, tmp_path / "output")
+    assert refused.value.trouble is Trouble.DENIED
+    assert f"{PREFIX}/checkpoints/cats_000000020.safetensors" in bucket.objects
+    assert not (tmp_path / "output" / ".restoring").exists()
+
+
+def test_it_ends_when_it_is_told_to(bucket: Bucket, tmp_path: Path) -> None:
+    with pytest.raises(FerryError) as ended:
+        run(bucket, tmp_path / "output", stop=True)
+    assert ended.value.code is ErrorCode.CANCELLED
