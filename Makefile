@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check unit conformance lock clean
+.PHONY: help setup demo test check unit guarantees conformance lock clean
 
 help:
 	@echo "make demo         a whole training on this machine, no account needed"
 	@echo "make test         every check and every test"
 	@echo "make conformance  the Storage suite, against the embedded server or SUPABASE_URL"
+	@echo "make guarantees   docs/guarantees.md, made of the tests' marks and names"
 	@echo "make setup        the environment alone, in .venv"
 	@echo "make lock         resolve the dependencies anew"
 
@@ -37,6 +38,10 @@ check: setup
 
 unit: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+guarantees: setup
+	$(BIN)/python -m tests.guarantees > docs/guarantees.md.new
+	mv docs/guarantees.md.new docs/guarantees.md
 
 conformance: setup
 	$(BIN)/python -m pytest tests/conformance

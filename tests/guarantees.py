@@ -1,10 +1,18 @@
 """What Ferry promises, and the mark by which a test says which promise it tries.
 
 ``@pytest.mark.guarantee("whole", fault="a file is rewritten while it is sent")`` stands on each test that breaks
-something on purpose; ``docs/guarantees.md`` is made of these marks and of the tests' own names.
+something on purpose. ``python -m tests.guarantees`` prints ``docs/guarantees.md``, made of these marks and of the
+tests' own names; a test compares the two.
 """
 
 from __future__ import annotations
+
+import sys
+from collections import Counter
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+
+import pytest
 
 PROMISES = {
     "nothing-lost": "Every version of a file that the training completed reaches the bucket, or is named as missing.",
@@ -21,3 +29,64 @@ PROMISES = {
     "contained": "What a job or a file name says reaches nothing outside the job's own session.",
     "secret": "Secrets reach only those who need them: no file, no bucket, no log, no answer.",
 }
+
+_HEAD = """\
+# Guarantees
+
+What Ferry promises, what would break it, and the test that breaks it on purpose. This page is made of the tests' own
+names and marks by `make guarantees`, and a test holds it to them: a line that stands here is a test that runs. *Cases*
+is how often it runs, each time with another fault or another place for it. Tests under `FERRY_STORM` or `FERRY_HEAVY`
+run in `make storm`, the others in `make test`.
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A test that tries a promise: the fault that it makes, the file it stands in, and its name."""
+
+    promise: str
+    fault: str
+    file: str
+    name: str
+
+    def row(self, cases: int) -> str:
+        """Return the line of the table."""
+        shown = self.name.removeprefix("test_").replace("_", " ")
+        return f"| {self.fault} | [{shown}](../{self.file}) | {cases} |"
+
+
+@dataclass
+class Collector:
+    """A plugin of pytest that notes the marks of all tests and runs none."""
+
+    lines: Counter[Line] = field(default_factory=Counter)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Take note of each test that tries a promise."""
+        for item in session.items:
+            for mark in item.iter_markers("guarantee"):
+                [promise] = mark.args
+                self.lines[Line(promise, mark.kwargs["fault"], item.location[0], item.name.partition("[")[0])] += 1
+
+
+def page() -> str:
+    """Return ``docs/guarantees.md``. Raises KeyError for a promise that is not in the list."""
+    collector = Collector()
+    with redirect_stdout(sys.stderr):
+        pytest.main(["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", "no:xdist", "tests"], [collector])
+    unknown = {line.promise for line in collector.lines} - set(PROMISES)
+    if unknown:
+        raise KeyError(*unknown)
+    parts = [_HEAD, f"{sum(collector.lines.values())} cases in {len(collector.lines)} tests.\n"]
+    for promise, sentence in PROMISES.items():
+        lines = sorted(
+            (line for line in collector.lines if line.promise == promise), key=lambda line: (line.file, line.name)
+        )
+        if lines:
+            table = "\n".join(line.row(collector.lines[line]) for line in lines)
+            parts.append(f"## {sentence}\n\n| even if … | the test | cases |\n|---|---|---|\n{table}\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
