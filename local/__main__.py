@@ -8,6 +8,7 @@ from importlib import import_module
 
 _COMMANDS = {
     "storage": ("local.storage.command", "an embedded Supabase Storage"),
+    "proxy": ("local.proxy.command", "a network that goes wrong on purpose, before any Storage"),
     "demo": ("local.demo.command", "a whole training on this machine, no account needed"),
 }
 

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from starlette.types import ASGIApp
+    from uvicorn.server import ServerState
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 
 
 @contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
-    """Yield the app's URL while the block lasts. Raises RuntimeError when the server does not start."""
+def served(app: ASGIApp, attach: Callable[[ServerState], None] = lambda _: None) -> Iterator[str]:
+    """Yield the app's URL while the block lasts. Raises RuntimeError when the server does not start.
+
+    ``attach`` is given the server's state, for who wants to see its connections.
+    """
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
@@ -29,6 +33,7 @@ def served(app: ASGIApp) -> Iterator[str]:
             app, log_level="critical", access_log=False, timeout_graceful_shutdown=0, lifespan="off"
         )
         server = _Server(config)
+        attach(server.server_state)
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), daemon=True)
         thread.start()
         try:

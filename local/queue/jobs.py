@@ -24,11 +24,15 @@ FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 @dataclass(slots=True)
 class QueuedJob:
-    """One job. ``deliveries`` counts how often a worker was given it, ``results`` how often one was posted."""
+    """One job. ``deliveries`` counts how often a worker was given it, ``results`` how often one was posted.
+
+    ``worker`` is who has it, or had it last.
+    """
 
     id: str
     input: dict[str, Any]
     status: Status = Status.IN_QUEUE
+    worker: str | None = None
     output: Any = None
     error: Any = None
     progress: list[Any] = field(default_factory=list)
@@ -54,7 +58,7 @@ class Queue:
     def __init__(self) -> None:
         self.jobs: dict[str, QueuedJob] = {}
         self._waiting: list[QueuedJob] = []
-        self._to_stop: list[str] = []
+        self._to_stop: list[QueuedJob] = []
         self._changed = asyncio.Condition()
 
     async def add(self, job_input: dict[str, Any], job_id: str | None = None) -> QueuedJob:
@@ -68,20 +72,26 @@ class Queue:
         await self._tell()
         return job
 
-    async def take(self, seconds: float) -> QueuedJob | None:
-        """Return the next job, waiting up to ``seconds`` for one."""
+    async def take(self, seconds: float, worker: str | None = None) -> QueuedJob | None:
+        """Return the next job for ``worker``, waiting up to ``seconds`` for one."""
         if not await self._until(lambda: bool(self._waiting), seconds):
             return None
         job = self._waiting.pop(0)
         job.status = Status.IN_PROGRESS
+        job.worker = worker
         job.deliveries += 1
         return job
 
-    async def to_stop(self, seconds: float) -> list[str]:
-        """Return the ids of jobs that are to be stopped, waiting up to ``seconds`` for one."""
-        await self._until(lambda: bool(self._to_stop), seconds)
-        ids, self._to_stop = self._to_stop, []
-        return ids
+    async def to_stop(self, seconds: float, worker: str | None = None) -> list[str]:
+        """Return the ids of those jobs of ``worker`` that are to be stopped, waiting up to ``seconds`` for one."""
+
+        def its_own() -> list[QueuedJob]:
+            return [job for job in self._to_stop if job.worker == worker]
+
+        await self._until(lambda: bool(its_own()), seconds)
+        stopped = its_own()
+        self._to_stop = [job for job in self._to_stop if job not in stopped]
+        return [job.id for job in stopped]
 
     async def cancel(self, job: QueuedJob) -> None:
         """Cancel a job: it is taken out of the queue, or its worker is told."""
@@ -90,7 +100,7 @@ class Queue:
         if job in self._waiting:
             self._waiting.remove(job)
         else:
-            self._to_stop.append(job.id)
+            self._to_stop.append(job)
         job.status = Status.CANCELLED
         await self._tell()
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from local.stopping import stop_event
 from local.storage.options import SIZE_LIMIT, UPLOAD_EXPIRY
 from local.storage.server import running_storage
 from local.storage.tokens import SHORTEST_SECRET
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 _EPILOG = """
 It prints two lines to export and then serves. While it runs, POST /_faults switches on what is to go wrong,
@@ -25,7 +20,7 @@ GET /_stats shows what was asked, and DELETE on either sets it back.
 def main(argv: list[str]) -> int:
     """Run the command with those arguments and return its exit code."""
     arguments = _parser().parse_args(argv)
-    stop = _stop_event()
+    stop = stop_event()
     try:
         with running_storage(
             arguments.root,
@@ -44,20 +39,6 @@ def main(argv: list[str]) -> int:
         print(f"Cannot serve {where}: {error}. Choose another --root or --port.", file=sys.stderr)
         return 1
     return 0
-
-
-def _stop_event() -> threading.Event:
-    """Return the event that the first SIGTERM or SIGINT sets; a second one ends the process as usual."""
-    stop = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        stop.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    return stop
 
 
 def _parser() -> argparse.ArgumentParser:

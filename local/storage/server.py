@@ -22,7 +22,7 @@ from local.storage.stats import Stats
 from local.storage.tokens import Tokens, kept_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from os import PathLike
 
     from starlette.types import ASGIApp
@@ -73,10 +73,12 @@ def running_storage(
     upload_expiry: float = UPLOAD_EXPIRY,
     multipart_etags: bool = False,
     secret: str | None = None,
+    around: Callable[[ASGIApp, Store], ASGIApp] | None = None,
 ) -> Iterator[RunningStorage]:
     """Serve the folder ``root``, made if need be, while the block runs. Port 0 takes a free one.
 
-    Raises OSError if the folder or the port is not to be had.
+    ``around`` may put something of its own between the network and the app, and look at the store there. Raises OSError
+    if the folder or the port is not to be had.
     """
     options = Options(
         size_limit=size_limit, upload_expiry=upload_expiry, multipart_etags=multipart_etags, secret=secret
@@ -88,7 +90,7 @@ def running_storage(
         store, connections, faults = Store(folder, options), Connections(), Faults()
         stats = Stats(connections)
         app = make_app(Services(store, tokens, options), faults, stats, connections)
-        server = _Server(_config(app), connections)
+        server = _Server(_config(around(app, store) if around else app), connections)
         connections.attach(server.server_state)
         thread = threading.Thread(target=server.run, args=([listener],), name="storage", daemon=True)
         thread.start()

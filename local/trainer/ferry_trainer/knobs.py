@@ -15,18 +15,21 @@
 
 Kinds: ``hang`` (no output, no CPU time), ``error`` (raises ``message``, so exit 1), ``exit`` (leaves with ``code``, 0
 where not set, and no final checkpoint), ``signal`` (dies by ``signal``, 9 where not set), ``nan`` (the loss, from there
-on), ``oom`` (skips three batches and gives up at the fourth, as with a full GPU).
+on), ``oom`` (skips three batches and gives up at the fourth, as with a full GPU), ``tell`` (prints its whole
+environment in several ways; with a ``code`` other than 0 it dies of an error that holds it).
 """
 
+import json
 import os
 import signal
+import sys
 from dataclasses import dataclass
 from typing import NoReturn
 
 from .section import ConfigError, Section
 
 WAYS = ("growing", "preallocated", "renamed")
-KINDS = ("", "hang", "error", "exit", "signal", "nan", "oom")
+KINDS = ("", "hang", "error", "exit", "signal", "nan", "oom", "tell")
 MEGABYTE = 1_000_000
 
 
@@ -71,6 +74,10 @@ class Misbehaviour:
                 raise SystemExit(self.code)
             case "signal":
                 os.kill(os.getpid(), self.signum)
+            case "tell":
+                _tell()
+                if self.code:
+                    raise RuntimeError(" ".join(os.environ.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,15 @@ def _one_of(section: Section, key: str, choices: tuple[str, ...], default: str) 
     if value not in choices:
         raise ConfigError(f"{section.where}.{key} must be one of {', '.join(filter(None, choices))}, not {value!r}")
     return value
+
+
+def _tell() -> None:
+    print(sys.argv, dict(os.environ))
+    for name, value in os.environ.items():
+        print(f"{name}={value}\n{json.dumps({name: value})}\n\x1b[1m{value[:6]}\x1b[0m{value[6:]}")
+        print(f"\r{value}:  10%|#         | 1/10 [00:01<00:09,  1.00s/it]", end="", file=sys.stderr)
+        print(f"\r{value}:  11%|#         | 1/10 [00:01<00:09,  1.00s/it]", end="\r", file=sys.stderr)
+        print(f"\r{value}", end="\r", file=sys.stderr)
 
 
 def _hang() -> NoReturn:

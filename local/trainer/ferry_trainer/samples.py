@@ -16,6 +16,7 @@ from .captions import embed, insert_trigger
 from .model import PictureModel
 from .pictures import read_square, to_picture, to_vector
 from .prompts import Prompt
+from .record import recorded
 
 THUMBNAIL = (300, 300)
 # How much of a sample is grain that its seed decides, so that two seeds give two pictures.
@@ -63,4 +64,5 @@ def place(picture: Image.Image, folder: Path, name: str) -> None:
     thumbnail = temporary / f"{name}.thumb"
     ImageOps.fit(picture, THUMBNAIL).save(thumbnail, format="JPEG", quality=90)
     thumbnail.replace(thumbs / f"{name}.jpg")
-    (temporary / name).replace(folder / name)
+    with recorded(folder / name, (temporary / name).read_bytes()):
+        (temporary / name).replace(folder / name)

@@ -16,6 +16,8 @@ from typing import BinaryIO
 
 from safetensors import SafetensorError
 
+from .record import recorded
+
 PIECES = 20
 
 
@@ -29,9 +31,10 @@ class Writes:
 
     def checkpoint(self, path: Path, content: bytes) -> None:
         """Write a checkpoint; ``SafetensorError`` where the disk is full or refuses."""
-        ways = {"growing": self.in_place, "preallocated": self._preallocated, "renamed": self._renamed}
+        ways = {"growing": self._growing, "preallocated": self._preallocated, "renamed": self._renamed}
         try:
-            ways[self.way](path, content)
+            with recorded(path, content):
+                ways[self.way](path, content)
         except OSError as error:
             number = error.errno or errno.EIO
             raise SafetensorError(
@@ -39,7 +42,11 @@ class Writes:
             ) from error
 
     def in_place(self, path: Path, content: bytes) -> None:
-        """Truncate ``path`` and let it grow: up to safetensors 0.7, and torch's files always."""
+        """Truncate ``path`` and let it grow, as torch does."""
+        with recorded(path, content):
+            self._growing(path, content)
+
+    def _growing(self, path: Path, content: bytes) -> None:
         with path.open("wb", buffering=0) as file:
             self._fill(file, content)
 

@@ -7,15 +7,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 
 import local.queue.app
-from local.queue.app import QueueApp, worker_variables
+from local.background import served
+from local.queue.app import Loss, QueueApp, worker_variables
+from local.queue.heard import Kind
 from local.queue.jobs import Queue, Status
+from tests.unit.handler.toolkits import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    import pytest
 
 BASE = "http://queue/v2/local"
 
@@ -121,6 +123,73 @@ def test_a_job_that_nobody_has_taken_is_cancelled_by_itself() -> None:
         assert await queue.to_stop(0) == []
 
     asyncio.run(running())
+
+
+def test_of_two_workers_each_is_told_to_stop_its_own_job() -> None:
+    async def test(app: QueueApp, client: httpx.AsyncClient) -> None:
+        jobs = [await sent(client) for _ in range(2)]
+        for worker, job in zip("ab", jobs, strict=True):
+            assert (await client.get(f"{BASE}/job-take/{worker}")).json()["id"] == job
+            assert app.queue.jobs[job].worker == worker
+        first = asyncio.ensure_future(client.get(f"{BASE}/job-stop/a"))
+        await until(lambda: bool(app.heard_of(Kind.STOP)))
+        await client.post(f"{BASE}/cancel/{jobs[1]}")
+        assert (await client.get(f"{BASE}/job-stop/b")).json() == {"jobsToStop": [jobs[1]]}
+        await client.post(f"{BASE}/cancel/{jobs[0]}")
+        assert (await first).json() == {"jobsToStop": [jobs[0]]}
+
+    with_client(test)
+
+
+def test_what_workers_ask_and_tell_is_kept_in_its_order() -> None:
+    async def test(app: QueueApp, client: httpx.AsyncClient) -> None:
+        job = await sent(client)
+        await client.get(f"{BASE}/job-take/a?gpu=none", headers={"Authorization": "key"})
+        await client.get(f"{BASE}/ping/b?job_id={job},other")
+        await posted(client, job, {"status": "IN_PROGRESS", "output": 1})
+        await posted(client, job, {"output": 2})
+        told = [(heard.kind, heard.worker, heard.jobs) for heard in app.heard]
+        assert told == [
+            (Kind.TAKE, "a", ()),
+            (Kind.PING, "b", (job, "other")),
+            (Kind.PROGRESS, "w", (job,)),
+            (Kind.RESULT, "w", (job,)),
+        ]
+        assert (app.heard[0].query, app.heard[0].headers["authorization"]) == ({"gpu": "none"}, "key")
+        assert app.heard_of(Kind.RESULT, job) == [app.heard[3]]
+        assert (app.heard[3].payload, app.polls) == ({"output": 2}, 1)
+
+    with_client(test)
+
+
+def test_results_meet_what_awaits_them() -> None:
+    app = QueueApp()
+    with served(app.app, app.connections.attach) as url, httpx.Client(base_url=f"{url}/v2/local") as client:
+        client.post("/run", json={"id": "one", "input": {}})
+        client.get("/job-take/w")
+        app.fates.extend([503, Loss.RESULT, Loss.ANSWER])
+
+        def post(output: int) -> httpx.Response:
+            return client.post("/job-done/w/one", json={"output": output})
+
+        assert post(1).status_code == 503
+        with pytest.raises(httpx.TransportError):
+            post(2)
+        assert app.queue.jobs["one"].results == 0
+        with pytest.raises(httpx.TransportError):
+            post(3)
+        assert (app.queue.jobs["one"].results, app.queue.jobs["one"].output) == (1, 3)
+        assert post(4).status_code == 200
+
+
+def test_a_worker_that_is_gone_is_given_no_job() -> None:
+    app = QueueApp()
+    with served(app.app, app.connections.attach) as url:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(f"{url}/v2/local/job-take/dead", timeout=0.2)
+        httpx.post(f"{url}/v2/local/run", json={"id": "one", "input": {}})
+        assert httpx.get(f"{url}/v2/local/job-take/alive").json()["id"] == "one"
+    assert app.queue.jobs["one"].worker == "alive"
 
 
 def test_a_known_id_is_delivered_again() -> None:
