@@ -14,8 +14,11 @@ _BAR = re.compile(
     r"(?P<done>\S+?)/(?P<total>\S+) \[(?P<elapsed>[^<\]]+)<(?P<remaining>[^,\]]+)"
     r"(?:, +(?P<rate>[^,\]\s]+))?(?:, (?P<postfix>.*))?\]"
 )
-_INTERVAL = re.compile(r"(?:(\d+)d)?(?:(\d+):)?(\d+):(\d+)")
-_RATE = re.compile(r"([\d.]+)(s/it|it/s)")
+_INTERVAL = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6}):)?(\d{1,6}):(\d{1,6})")
+_RATE = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)(s/it|it/s)")
+# Longer than any bar; the time to look for one grows with the square of the line.
+_LONGEST = 1000
+_MOST_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Bar:
 @lru_cache(maxsize=4)
 def parse_bar(text: str) -> Bar | None:
     """Return the bar that a clean line shows, or None when it is none."""
-    if "%|" not in text:
+    if "%|" not in text or len(text) > _LONGEST:
         return None
     match = _BAR.search(text)
     if match is None:
@@ -60,7 +63,7 @@ def parse_bar(text: str) -> Bar | None:
 
 
 def _count(text: str) -> int | None:
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def _seconds(text: str) -> float | None:

@@ -58,8 +58,9 @@ class Book:
         try:
             self.session.write(self.folder.session_file)
         except OSError as error:
+            if self.refused is None:
+                log.warning("session_not_written", session=self.session.session_id, reason=error.strerror)
             self.refused = error
-            log.warning("session_not_written", session=self.session.session_id, reason=error.strerror)
         else:
             self.refused = None
 

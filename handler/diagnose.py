@@ -94,7 +94,7 @@ _RULES = (
     _rule(
         ErrorCode.TRAINING_FAILED,
         r"MetadataIncompleteBuffer|Error while deserializing header|HeaderToo(?:Large|Small)|InvalidHeader",
-        "The checkpoint {resumed} is broken: remove it and run the job again.",
+        'The checkpoint {resumed} is broken: send the job with "resume": false to begin anew.',
     ),
     _rule(
         ErrorCode.TRAINING_FAILED,

@@ -56,7 +56,8 @@ async def drain(
     """Ask for everything to be delivered and wait for the answer.
 
     Gives up when nothing has moved for ``drain_seconds`` of the settings, or after ``most_seconds`` in all, which
-    become few as soon as ``stop`` says that the worker has to go; the uploader goes on by itself afterwards.
+    become few as soon as ``stop`` says that the worker has to go; the uploader goes on by itself afterwards. There is
+    nothing to wait for when the uploader has stopped beating, or may not write there any more.
     """
     token = secrets.token_hex(16)
     book.enter(Phase.DRAINING, drain=DrainRequest(token=token, at=clock.now()))
@@ -108,9 +109,13 @@ class _Waiting:
                 moved, still = now, Deadline(self._clock, self._settings.handler.drain_seconds)
             if (seen := self._beat()) != beat:
                 beat, silent = seen, Deadline(self._clock, UPLOADER_SILENCE_SECONDS)
-            if still.passed() or silent.passed() or self._is_time_to_go():
+            if still.passed() or silent.passed() or self._is_another_ones() or self._is_time_to_go():
                 return Drained(None, self._upload, uploader_silent=silent.passed())
             await sleep(_LOOK_SECONDS)
+
+    def _is_another_ones(self) -> bool:
+        """Return whether no answer can come: the prefix is another run's, or the session another worker's by now."""
+        return self._book.lost or (self._upload is not None and self._upload.refused is not None)
 
     def _is_time_to_go(self) -> bool:
         if self._stop.reason is Stop.INTERRUPTED and not self._hurried:

@@ -35,12 +35,13 @@ _INTERRUPTED = frozenset({-signal.SIGINT, 128 + signal.SIGINT, -signal.SIGTERM, 
 _KILLED = frozenset({-signal.SIGKILL, 128 + signal.SIGKILL})
 _BY_SIGNAL = 128
 
+_AGAIN = "run the job again, and it goes on from its newest checkpoint."
 _STOPS = {
     Stop.CANCELLED: (Outcome.CANCELLED, ErrorCode.CANCELLED, "The job was cancelled while the trainer was {doing}."),
     Stop.INTERRUPTED: (
         Outcome.INTERRUPTED,
         ErrorCode.INTERRUPTED,
-        "The worker was told to stop while the trainer was {doing}: run the job again.",
+        f"The worker was told to stop while the trainer was {{doing}}: {_AGAIN}",
     ),
     Stop.STALLED: (
         Outcome.FAILED,
@@ -48,6 +49,14 @@ _STOPS = {
         (
             "Nothing moved for TRAINING_STALL_SECONDS while the trainer was {doing} (no output, no use of CPU or GPU), "
             "so it was ended: run the job again, or raise the limit if such a pause is usual."
+        ),
+    ),
+    Stop.SILENT: (
+        Outcome.FAILED,
+        ErrorCode.STALLED,
+        (
+            "The trainer printed nothing for hours while it was {doing} but kept CPU or GPU busy, as in a deadlock, "
+            "so it was ended: run the job again, or raise TRAINING_STALL_SECONDS if such a silence is usual."
         ),
     ),
     Stop.TIMED_OUT: (
@@ -104,7 +113,10 @@ def judge(watched: Watched, before: Inventory, after: Inventory, expected: Expec
     if watched.stopped is not None:
         return _ended_by_us(watched.stopped, state, at)
     if state.stopped or watched.exit_code in _INTERRUPTED:
-        return _interrupted(f"The trainer was interrupted from outside while {doing(state)}: run the job again.", at)
+        return _interrupted(
+            f"The trainer was interrupted from outside while {doing(state)}: {_AGAIN}",
+            at,
+        )
     if watched.exit_code is None:
         return _unseen(watched, made=made and any(saved.path in written for saved in state.saved), at=at)
     if watched.exit_code in _KILLED:
@@ -176,14 +188,17 @@ def _unseen(watched: Watched, *, made: bool, at: float) -> Verdict:
     diagnosis = _explained(watched)
     if diagnosis is not None:
         return _failed(diagnosis, watched, at, notes)
-    sentence = f"The trainer is gone and left no exit code; it was {doing(watched.state)}: run the job again."
+    sentence = f"The trainer is gone and left no exit code; it was {doing(watched.state)}: {_AGAIN}"
     return _interrupted(sentence, at, notes)
 
 
 def _killed(watched: Watched, at: float) -> Verdict:
     if watched.oom_kills == 0:
         was = doing(watched.state)
-        return _interrupted(f"The trainer was killed from outside (SIGKILL) while {was}: run the job again.", at)
+        return _interrupted(
+            f"The trainer was killed from outside (SIGKILL) while {was}: {_AGAIN}",
+            at,
+        )
     sentence = (
         f"The worker's memory was full while the trainer was {doing(watched.state)}, and the system killed it: take a "
         "worker with more RAM, or set num_workers to 0 and cache latents to disk."

@@ -8,15 +8,18 @@ they were, and those that the log already holds are skipped: none is repeated, n
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from handler.bar import parse_bar
+from handler.blot import Blot
 from handler.console import Line, LineReader
 from handler.log_file import LogFile, to_stdout
 from handler.progress import Run, State, advance
 from handler.thinning import Thinning, flush, thin
 from shared.clock import Clock, SystemClock
 from shared.contract.document import Document
+from shared.secrecy import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,6 +70,8 @@ class Follower:
     ) -> None:
         self._session = session
         self._run = run
+        self._secrets = frozenset(secrets)
+        self._blot = Blot(session.trainer_output, self._secrets)
         self._clock = clock or SystemClock()
         self._noted = self._clock.monotonic()
         log = session.training_log
@@ -75,7 +80,7 @@ class Follower:
         self._reader = LineReader(after_return=position.after_return)
         self._thinning = position.thinning
         self._state = position.state
-        self._log = LogFile(log, length=position.length, begun=position.begun, console=console, secrets=secrets)
+        self._log = LogFile(log, length=position.length, begun=position.begun, console=console, secrets=self._secrets)
         if fresh:
             self._begin()
 
@@ -119,7 +124,9 @@ class Follower:
 
     def _take(self, lines: Iterable[Line]) -> None:
         shown: list[str] = []
-        for line in lines:
+        for raw in lines:
+            # Before anything is remembered of it: what is held back is noted on the disk.
+            line = replace(raw, text=mask(raw.text, self._secrets))
             self._state = advance(self._state, line, self._run, self._clock.now())
             self._thinning, texts = thin(self._thinning, line)
             shown += texts
@@ -128,8 +135,9 @@ class Follower:
     def _next_bytes(self) -> bytes:
         try:
             with self._session.trainer_output.open("rb") as file:
-                file.seek(self._offset + self._reader.fed)
-                return file.read(CHUNK_BYTES)
+                start = self._offset + self._reader.fed
+                file.seek(start)
+                return self._blot.out(file.read(CHUNK_BYTES), start)
         except OSError:
             return b""  # Not there yet, or the volume does not answer: the next look tells.
 

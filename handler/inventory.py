@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import Field
@@ -12,6 +11,7 @@ from shared.contract.document import Document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from shared.layout import SessionFolder
 
@@ -45,11 +45,23 @@ def before_file(session: SessionFolder) -> Path:
 
 
 def _marks(output: Path) -> Iterator[tuple[str, Mark]]:
-    for folder, _, names in os.walk(output):
-        for name in names:
-            path = Path(folder, name)
+    # Not os.walk, which before Python 3.12 calls itself for each folder that lies in another.
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = list(os.scandir(output / folder))
+        except OSError:
+            continue
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
             try:
-                status = path.lstat()
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(path)
+                    continue
+                status = entry.stat(follow_symlinks=False)
             except OSError:
                 continue
-            yield path.relative_to(output).as_posix(), Mark(status.st_size, status.st_mtime_ns, status.st_ino)
+            # Names are bytes, and documents are Unicode.
+            shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            yield shown, Mark(status.st_size, status.st_mtime_ns, status.st_ino)

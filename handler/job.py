@@ -20,6 +20,8 @@ from shared.errors import ErrorCode, FerryError
 
 # RunPod gives this id to every job that is started by hand.
 LOCAL_TEST = "local_test"
+# RunPod's own have some forty characters.
+MAX_ID = 200
 # Below the prefix there must be room for the trainer's own folders and file names.
 MAX_PREFIX = keys.MAX_KEY // 2
 
@@ -143,9 +145,11 @@ def _job(event: Mapping[str, object], raw: Mapping[str, object], checked: _Input
         upload=checked.upload_config,
         resume=checked.resume,
         input_hash=_hash(checked.model_dump(exclude={"resume"})),
-        warnings=(
-            *(f"{field} is not known and was ignored{_meant(field)}" for field in _unknown_fields(raw)),
-            *config_warnings(config),
+        warnings=told(
+            (
+                *(f"{field} is not known and was ignored{_meant(field)}" for field in _unknown_fields(raw)),
+                *config_warnings(config),
+            )
         ),
     )
 
@@ -153,6 +157,8 @@ def _job(event: Mapping[str, object], raw: Mapping[str, object], checked: _Input
 def _mistakes_together(job: Job) -> list[str]:
     """Return what is wrong although each field is right by itself."""
     mistakes = []
+    if job.job_id is not None and (len(job.job_id) > MAX_ID or not job.job_id.isprintable()):
+        mistakes.append(f"id must be text of at most {MAX_ID} printable characters")
     if job.dataset is None and required_inputs(job.config):
         mistakes.append("dataset_config is null, but the configuration names inputs that must come from a bucket")
     if len(job.prefix) > MAX_PREFIX:

@@ -8,7 +8,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from shared.log import mask
+from shared.secrecy import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -11,7 +11,8 @@ from handler.config import config_name
 from handler.masking import masked
 from shared.contract.process import identify
 from shared.contract.session import Session
-from shared.log import EventLog, secrets_of
+from shared.log import EventLog
+from shared.secrecy import secrets_of
 
 if TYPE_CHECKING:
     from handler.job import Job
@@ -58,6 +59,8 @@ def reopen(folder: SessionFolder, job: Job, ready: Ready, workshop: Workshop) ->
         saved=old.saved,
         **_told(job, ready, workshop),
     )
+    # What it says is of the attempt before.
+    folder.trainer_exit.unlink(missing_ok=True)
     book = Book(folder, session, workshop.clock)
     book.write()
     log.info("session_reopened", session=old.session_id, attempt=session.attempt)

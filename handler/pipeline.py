@@ -1,4 +1,4 @@
-"""From a job to its answer. The only module that knows the order: check, stage, rewrite, train, judge, drain."""
+"""A job that is run here, to its answer. Only this module knows the order: stage, rewrite, resume, train, drain."""
 
 from __future__ import annotations
 
@@ -7,18 +7,11 @@ import errno
 import logging
 from typing import TYPE_CHECKING, Any
 
-from handler.answer import from_manifest, refusal
 from handler.book import LOST
 from handler.closing import beating, close
-from handler.config import config_name, dump_config
+from handler.config import dump_config
 from handler.drain import newest_word
-from handler.earlier import falls_silent, folder_of, is_open_elsewhere, look_back
 from handler.ending import Verdict, expected
-from handler.following import follow
-from handler.job import parse_job
-from handler.opening import open_book, reopen
-from handler.precedent import Answered, GoOn
-from handler.preflight import Preflight
 from handler.restore import put_right, restore, trained_halves
 from handler.rewrite import put_in_place, rewrite
 from handler.stage import Staged, StagedTree, stage
@@ -30,7 +23,6 @@ from shared.atomic import write_atomic
 from shared.clock import Deadline
 from shared.contract.session import Ending, Outcome, Phase
 from shared.errors import ErrorCode, FerryError
-from shared.layout import SessionFolder
 from shared.log import EventLog
 
 if TYPE_CHECKING:
@@ -38,12 +30,10 @@ if TYPE_CHECKING:
 
     from handler.book import Book
     from handler.job import Job
-    from handler.precedent import Course
     from handler.preflight import Ready
     from handler.restore import Restored
     from handler.watch import StopRequest
     from handler.workshop import Workshop
-    from shared.contract.bucket import Manifest
     from shared.contract.upload import Upload
 
 CANCELLED_DRAIN_SECONDS = 60.0
@@ -54,80 +44,9 @@ CLAIM_SECONDS = 150.0
 _LOOK_SECONDS = 0.1
 _STAGING_LOG_SECONDS = 5.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_UNFINISHED = frozenset({Outcome.INTERRUPTED, Outcome.UNKNOWN})
 
 DEFECT = "The worker met a defect of its own; its log has the details: please report it with them."
 log = EventLog("handler")
-
-
-async def run_job(event: Mapping[str, object], workshop: Workshop, stop: StopRequest) -> dict[str, Any]:
-    """Return the answer to what RunPod delivered. Raises nothing but a cancellation, after having cleaned up.
-
-    A cancellation reaches the trainer at once; what exists is then delivered for up to a minute. Only a defect in what
-    comes before the session raises anything else.
-    """
-    begun = workshop.clock.monotonic()
-    try:
-        job = parse_job(event)
-        while True:
-            result = await _run_once(job, workshop, stop, begun)
-            if result.get("error_code") != ErrorCode.PREFIX_IN_USE:
-                return result
-            seen = await follow(job, workshop, stop)
-            if seen is None:
-                return result
-            if seen.manifest is not None and seen.manifest.outcome not in _UNFINISHED:
-                return _stored_answer(seen.manifest, job, workshop)
-    except FerryError as error:
-        log.error("job_refused", code=error.code, reason=error.sentence)
-        return refusal(error)
-    except OSError as error:
-        return refusal(disk_trouble(error))
-    except EndedEarlyError:
-        return refusal(FerryError(ErrorCode.INTERRUPTED, "The worker was told to stop before the job had begun."))
-
-
-async def _run_once(job: Job, workshop: Workshop, stop: StopRequest, begun: float) -> dict[str, Any]:
-    """Return the answer to ``job``: from the bucket where it has been run, else by running it."""
-    decided, manifest = await in_thread(stop, lambda flag: look_back(job, workshop, flag))
-    if isinstance(decided, Answered) and manifest is not None:
-        log.info("job_answered", job=job.job_id, session=manifest.session_id)
-        return _stored_answer(manifest, job, workshop)
-    ready = await in_thread(
-        stop,
-        lambda flag: Preflight(workshop.settings, workshop.storage, workshop.clock, workshop.environ, flag).check(job),
-    )
-    try:
-        book = await _book(job, decided, ready, workshop, stop)
-    except FerryError as error:
-        return refusal(error)
-    return await JobRun(job, ready, book, workshop, stop, begun).to_the_end()
-
-
-async def _book(job: Job, decided: Course, ready: Ready, workshop: Workshop, stop: StopRequest) -> Book:
-    """Return the session of ``job``: that of the run that it goes on with where this volume has it, else a new one.
-
-    Raises FerryError (PREFIX_IN_USE) where a worker that lives has it.
-    """
-    if not isinstance(decided, GoOn):
-        return open_book(job, ready, workshop)
-    folder = folder_of(job, workshop.settings.root)
-    if folder is None or folder.session_id != decided.session_id:
-        return open_book(job, ready, workshop, decided.lineage)
-    if is_open_elsewhere(folder, workshop.settings.worker):
-        log.info("session_watched", session=folder.session_id)
-        silent = await falls_silent(folder, workshop.clock, stop)
-        if stop.reason is not None:
-            raise EndedEarlyError(stop.reason)
-        if not silent:
-            sentence = f"Another worker runs {folder.session_id}, which writes to the same prefix: wait for its end."
-            raise FerryError(ErrorCode.PREFIX_IN_USE, sentence)
-    return reopen(folder, job, ready, workshop)
-
-
-def _stored_answer(manifest: Manifest, job: Job, workshop: Workshop) -> dict[str, Any]:
-    output = SessionFolder(workshop.settings.root / manifest.session_id).output
-    return from_manifest(manifest, job.prefix, str(output / config_name(job.config)))
 
 
 def disk_trouble(error: OSError) -> FerryError:

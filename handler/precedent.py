@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from handler.job import Job
     from shared.contract.bucket import Manifest, Status
 
-# Nobody knows whether the state of such a training is sound; whatever else ended one says nothing against it.
-_BY_ITSELF = frozenset({ErrorCode.TRAINING_FAILED, ErrorCode.NAN_LOSS, ErrorCode.NO_CHECKPOINT})
-
-
 @dataclass(frozen=True, slots=True)
 class Earlier:
     """The newest run under a job's prefix. ``outcome`` is None while nobody has ended it; ``complete``: delivered."""
@@ -61,7 +57,7 @@ def course(job: Job, earlier: Earlier | None) -> Course:
     if same_input and earlier.outcome is Outcome.FINISHED and earlier.complete:
         again = same_job(job, earlier.job_id, earlier.input_hash)
         return Answered() if again or job.resume else Anew()
-    if job.resume or (job.resume is None and same_input and _was_interrupted(earlier)):
+    if job.resume or (job.resume is None and same_input and _is_sound(earlier)):
         return GoOn(earlier.session_id, (*earlier.lineage, earlier.session_id))
     return Anew()
 
@@ -93,8 +89,9 @@ def _is_later(session: Session, created_at: float | None) -> bool:
     return created_at is not None and session.created_at > created_at
 
 
-def _was_interrupted(earlier: Earlier) -> bool:
-    return earlier.outcome is not Outcome.FAILED or earlier.error_code not in _BY_ITSELF
+def _is_sound(earlier: Earlier) -> bool:
+    """Return whether what a run has saved is worth going on with, however it ended."""
+    return earlier.error_code is not ErrorCode.NAN_LOSS
 
 
 def _of_manifest(manifest: Manifest) -> Earlier:

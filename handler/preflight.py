@@ -8,12 +8,14 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from handler.masking import given_away
 from handler.retention import prune
 from handler.room import MODEL_BYTES, OUTPUT_BYTES, dataset_bytes, free_bytes, model_cache, models_to_download
 from handler.stage.listing import list_items
-from handler.trainer import check_toolkit
+from handler.trainer import check_none_lives, check_toolkit
 from shared import keys
 from shared.clock import Deadline
+from shared.contract.bucket import CLAIMS
 from shared.contract.upload import Worker
 from shared.errors import ErrorCode, FerryError
 from shared.layout import worker_file
@@ -42,6 +44,8 @@ _TRIED_BYTES = (2 << 30, 1 << 30, 500 << 20, 200 << 20, 50 << 20, 10 << 20)
 
 T = TypeVar("T")
 
+# Where a run's results lie below its prefix.
+_RUN_FOLDERS = frozenset({"samples", "checkpoints", "logs", "outputs", "incomplete"})
 _SAMPLE_TYPE = "image/jpeg"
 _TYPES = {
     "application/octet-stream": "checkpoints",
@@ -73,7 +77,9 @@ class Preflight:
 
     def check(self, job: Job) -> Ready:
         """Raise FerryError for the first thing that is not as it must be."""
+        self._secrecy(job)
         version = check_toolkit(self._settings.handler)
+        check_none_lives(self._settings.root)
         warnings = list(self._upload_side(job))
         dataset = 0
         if job.dataset is not None:
@@ -83,6 +89,16 @@ class Preflight:
         warnings += self._room_for_models(job)
         self._uploader()
         return Ready(version, tuple(warnings))
+
+    def _secrecy(self, job: Job) -> None:
+        """Refuse a job that holds a secret: a trainer prints its configuration and writes it into its checkpoints."""
+        names = given_away(job.model_dump(exclude={"warnings"}), self._environ)
+        if names:
+            raise FerryError(
+                ErrorCode.INVALID_INPUT,
+                f"The job holds the value of {' and '.join(names)}, which must stay secret: leave it out. "
+                "The trainer finds HF_TOKEN in its environment.",
+            )
 
     def _size(self, source: BucketFolder) -> int:
         return dataset_bytes(self._ask(lambda: list_items(self._storage, source.bucket_name, source.folder_path)))
@@ -127,6 +143,7 @@ class Preflight:
                 f"The bucket {bucket.name} does not take the types of {', '.join(refused)} "
                 f"(it allows {', '.join(bucket.allowed_mime_types or ())}): clear its allowed MIME types in Supabase.",
             )
+        self._outside_other_runs(job)
         self._writable(job)
         return self._largest(bucket)
 
@@ -141,6 +158,19 @@ class Preflight:
                 f"{field}.bucket_name: there is no bucket {place.bucket_name!r} at {self._settings.storage.url}: "
                 "create it in Supabase, or correct the name.",
             ) from error
+
+    def _outside_other_runs(self, job: Job) -> None:
+        """Refuse a place in the folders of another run's results, where nobody could tell the two apart."""
+        parts = job.prefix.split("/")
+        for count in (count for count in range(1, len(parts)) if parts[count] in _RUN_FOLDERS):
+            around = "/".join(parts[:count])
+            claims = keys.join(around, CLAIMS)
+            if self._ask(partial(self._storage.folder, job.upload.bucket_name, claims)).files:
+                raise FerryError(
+                    ErrorCode.INVALID_INPUT,
+                    f"upload_config.folder_path leads into {parts[count]}/ of the run whose results are at {around}: "
+                    "choose a folder outside of them.",
+                )
 
     def _writable(self, job: Job) -> None:
         key = keys.join(job.prefix, f".ferry-preflight-{uuid.uuid4().hex}")

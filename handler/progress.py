@@ -31,6 +31,8 @@ SUFFIX = ".safetensors"
 _BEFORE_TRAINING = (Phase.STARTING, Phase.LOADING)
 _SAMPLING_BARS = re.compile(r"Generating (images|samples)", re.IGNORECASE)
 _METRIC = re.compile(r"(\S+): (\S+)")
+# More than any run saves; what is older has long been delivered.
+_MOST_SAVED = 2000
 _STEP_IN_NAME = re.compile(r"_(\d{9})(?:_high_noise|_low_noise)?(?:\.\w+)?$")
 
 
@@ -112,7 +114,8 @@ def _candidates(path: str, step: int | None, run: Run) -> Iterator[str]:
 def _relative(path: str, output: Path) -> str | None:
     """Return ``path`` relative to the output, also through a link; None when it lies elsewhere."""
     given = Path(os.path.normpath(path))
-    for candidate, base in ((given, output), (given.resolve(), output.resolve())):
+    # Not Path.resolve, which raises where links lead in a circle.
+    for candidate, base in ((given, output), (Path(os.path.realpath(given)), Path(os.path.realpath(output)))):
         if candidate.is_relative_to(base):
             return candidate.relative_to(base).as_posix()
     return None
@@ -226,12 +229,12 @@ def _stopped(state: State, _match: re.Match[str], _run: Run, _at: float) -> Stat
 
 
 _RULES: tuple[tuple[re.Pattern[str], Callable[[State, re.Match[str], Run, float], State]], ...] = (
-    (re.compile(r"^Saving at step (\d+)$"), _saving),
+    (re.compile(r"^Saving at step (\d{1,12})$"), _saving),
     (re.compile(r"^Saved checkpoint to (.+)$"), _saved_checkpoint),
     (re.compile(r"^Saved optimizer to (.+)$"), _saved_optimizer),
     (re.compile(r"^Could not save optimizer$"), _lost_optimizer),
     (re.compile(r"^Generating baseline samples"), _sampling),
-    (re.compile(r"^Found step (\d+) in metadata"), _found_step),
+    (re.compile(r"^Found step (\d{1,12}) in metadata"), _found_step),
     (re.compile(r"^# OOM during training step, skipping batch"), _skipped),
     (re.compile(r"CUDA out of memory|OutOfMemoryError|OOM during training step"), _out_of_memory),
     (re.compile(r"^loss is nan$"), _nan),
@@ -243,7 +246,7 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[State, re.Match[str], Run, float]
 def _with_saved(state: State, paths: tuple[str, ...], step: int | None, at: float) -> State:
     again = tuple(saved for saved in state.saved if saved.path not in paths)
     new = tuple(Saved(path=path, step=step, at=at) for path in paths)
-    return _with(state, phase=Phase.SAVING, saved=(*again, *new))
+    return _with(state, phase=Phase.SAVING, saved=(*again, *new)[-_MOST_SAVED:])
 
 
 def _with(state: State, **changes: object) -> State:

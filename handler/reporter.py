@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from shared.clock import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from shared.clock import Clock
     from shared.contract.session import Phase, Progress
 
 PACE_SECONDS = 6.0
 SILENCE_SECONDS = 2.0
+# An update is to stay around a kilobyte.
+_MOST_WARNINGS = 3
+_LONGEST_WARNING = 250
 
 
 class Standing(Protocol):
@@ -54,15 +57,17 @@ class Reporter:
         """Speak again: what was to be the answer was not the last word."""
         self._over = False
 
-    def tell(self, session: Standing) -> None:
-        """Send how ``session`` stands, unless that was done a moment ago."""
+    def tell(self, session: Standing, warnings: Sequence[str] = ()) -> None:
+        """Send how ``session`` stands, and the first of the ``warnings``, unless that was done a moment ago."""
         now = self._clock.monotonic()
         if self._over or (self._sent is not None and now - self._sent < PACE_SECONDS):
             return
         self._sent = now
         self._number += 1
         progress = session.progress.model_dump(exclude_none=True)
-        self._send({"sequence": self._number, "session_id": session.session_id, "phase": session.phase, **progress})
+        told = {"sequence": self._number, "session_id": session.session_id, "phase": session.phase, **progress}
+        shown = [warning[:_LONGEST_WARNING] for warning in warnings[:_MOST_WARNINGS]]
+        self._send({**told, "warnings": shown} if shown else told)
 
     def end(self) -> None:
         """Send nothing more."""

@@ -6,8 +6,8 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
+from handler.stop import HURRIED_SECONDS, Stop, StopRequest
 from handler.undisturbed import undisturbed
-from handler.watch import Stop, StopRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,9 @@ async def in_thread(
         asked.cancel()
         if not task.done():
             task.add_done_callback(_forget)
-            await undisturbed(asyncio.wait({task}, timeout=give_up_seconds))
+            hurried = stop.reason is Stop.INTERRUPTED
+            seconds = min(give_up_seconds, HURRIED_SECONDS) if hurried else give_up_seconds
+            await undisturbed(asyncio.wait({task}, timeout=seconds))
     raise EndedEarlyError(stop.reason or Stop.INTERRUPTED)
 
 

@@ -14,7 +14,8 @@ import psutil
 
 from shared.contract.process import ProcessIdentity, identify
 from shared.errors import ErrorCode, FerryError
-from shared.log import secrets_of
+from shared.layout import sessions
+from shared.secrecy import secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +38,7 @@ _PASSED = (
 _NEVER = ("SUPABASE_*", "RUNPOD_*", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "AITK_JOB_ID", MARKER)
 _WILDCARDS = frozenset("*?[")
 
-# Popen objects that are collected while their process lives warn about it, and the trainer outlives its function.
+# A Popen that is collected before it has seen its process end warns about it, and the trainer outlives its function.
 _launchers: list[subprocess.Popen[bytes]] = []
 
 
@@ -87,8 +88,10 @@ def check_toolkit(settings: HandlerSettings) -> str:
 def start(session: SessionFolder, settings: HandlerSettings, environ: Mapping[str, str]) -> ProcessIdentity:
     """Start the trainer for ``session`` and return the identity of its launcher, the root of its tree.
 
-    The output is appended to ``trainer.out``. Raises OSError when the session's folder cannot be written.
+    The output is appended to ``trainer.out``. Raises OSError when the session's folder cannot be written, and as
+    ``check_none_lives`` does.
     """
+    check_none_lives(session.path.parent)
     session.trainer_exit.unlink(missing_ok=True)
     launcher = [sys.executable, "-ESs", "-m", LAUNCHER, str(session.trainer_exit), str(settings.toolkit)]
     with session.trainer_output.open("ab") as output:
@@ -101,8 +104,26 @@ def start(session: SessionFolder, settings: HandlerSettings, environ: Mapping[st
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    _launchers[:] = [*(each for each in _launchers if each.poll() is None), process]
+    _launchers.append(process)
     return identify(process.pid)
+
+
+def reap_launchers() -> None:
+    """Take note of the launchers of this process that have ended, so that none stays behind as a zombie."""
+    _launchers[:] = [each for each in _launchers if each.poll() is None]
+
+
+def check_none_lives(root: Path) -> None:
+    """Raise FerryError while a trainer of a session under ``root`` lives on this machine: two would share its GPU."""
+    trainers = live_trainers()
+    for folder in sessions(root):
+        found = root_of(folder, trainers)
+        if found is not None:
+            raise FerryError(
+                ErrorCode.BUSY,
+                f"The trainer of {folder.session_id} still lives on this worker (process {found.pid}), and two would "
+                "share its GPU: send the job again when it has ended, or restart the worker.",
+            )
 
 
 def live_trainers(processes: Iterable[psutil.Process] | None = None) -> list[tuple[Path, ProcessIdentity]]:
@@ -116,6 +137,22 @@ def live_trainers(processes: Iterable[psutil.Process] | None = None) -> list[tup
         if folder is not None:
             oldest.setdefault(Path(folder), process)
     return [(folder, identify(process.pid)) for folder, process in oldest.items() if process.is_running()]
+
+
+def root_of(folder: SessionFolder, trainers: Iterable[tuple[Path, ProcessIdentity]]) -> ProcessIdentity | None:
+    """Return the root among ``trainers`` that is a session's, whatever its folder was called when that was started."""
+    return next((root for started_for, root in trainers if _is_of(folder, started_for, root)), None)
+
+
+def _is_of(folder: SessionFolder, started_for: Path, root: ProcessIdentity) -> bool:
+    """Return whether a trainer writes to this session: the path that it was given may be another's by now.
+
+    A name would prove nothing: sessions are called by the second, and another root may have one of the same second.
+    """
+    try:
+        return folder.trainer_output.samefile(f"/proc/{root.pid}/fd/1")
+    except OSError:
+        return folder.path == started_for
 
 
 def marker(process: psutil.Process) -> str | None:

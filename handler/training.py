@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,12 @@ from handler.follow import Follower
 from handler.inventory import Inventory, before_file, take_inventory
 from handler.progress import Run
 from handler.trainer import start
+from handler.uploader_watch import SILENT, UploaderWatch
 from handler.watch import watch
 from shared.contract.session import Phase
 from shared.errors import ErrorCode, FerryError
-from shared.log import EventLog, secrets_of
+from shared.log import EventLog
+from shared.secrecy import secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +42,8 @@ class Training:
         self._workshop = workshop
         self._expected: Expected = expected(config, book.session.name)
         self._secrets = secrets_of(workshop.environ)
+        self._uploader = UploaderWatch(book.folder, workshop)
+        self._warnings = tuple(warning for warning in book.session.warnings if warning != SILENT)
         # Of earlier attempts; what is saved now comes behind them.
         self._earlier = book.session.saved
         run = Run(
@@ -76,25 +81,27 @@ class Training:
         before = Inventory.read(before_file(self._folder)) or Inventory()
         after = take_inventory(self._folder.output)
         verdict = judge(watched, before, after, self._expected, self._workshop.clock.now())
-        self._note(watched.state.phase)
+        self._note(watched.state.phase, self._warnings)
         log.info("trainer_ended", session=self._book.session.session_id, outcome=verdict.ending.outcome)
-        return verdict
+        return Verdict(verdict.ending, (*verdict.notes, *self._uploader.own))
 
     def _report(self, report: Report) -> None:
         if self._book.lost:
             raise FerryError(ErrorCode.PREFIX_IN_USE, LOST)
         saved = self._book.session.saved
-        self._note(report.state.phase)
+        self._uploader.look(self._book.session.attempt)
+        self._note(report.state.phase, (*self._warnings, *self._uploader.own))
         if self._book.session.saved != saved:
             self._book.write()
-        self._workshop.reporter.tell(self._book.session)
+        self._workshop.reporter.tell(self._book.session, self._uploader.warnings)
 
-    def _note(self, phase: Phase) -> None:
+    def _note(self, phase: Phase, warnings: tuple[str, ...]) -> None:
         state = self._follower.state
         again = {saved.path for saved in state.saved}
         saved = (*(entry for entry in self._earlier if entry.path not in again), *state.saved)
-        self._book.note(phase=phase, progress=state.progress, saved=saved, log_tail=self._follower.tail[-_TAIL_LINES:])
+        tail = self._follower.tail[-_TAIL_LINES:]
+        self._book.note(phase=phase, progress=state.progress, saved=saved, log_tail=tail, warnings=warnings)
 
 
 def _exists(output: Path, path: str) -> bool:
-    return (output / path).exists()
+    return os.path.exists(output / path)  # noqa: PTH110 - Path.exists raises for a name that no disk takes

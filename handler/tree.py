@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from handler.trainer import LAUNCHER, marker
+from handler.trainer import LAUNCHER, marker, reap_launchers
 from shared.clock import Clock, Deadline, SystemClock
 from shared.contract.document import Record
 from shared.contract.process import ProcessIdentity, find
@@ -24,9 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-# ai-toolkit leaves about two seconds after SIGINT; RunPod kills a worker about ten seconds after its SIGTERM.
+# ai-toolkit leaves about two seconds after SIGINT.
 POLITE_SECONDS = 5.0
 KILL_SECONDS = 10.0
+# When the worker itself is about to be killed: both, and the kill's once more, are HURRIED_SECONDS.
+HURRIED_POLITE_SECONDS = 2.5
+HURRIED_KILL_SECONDS = 0.25
+# What SIGKILL has not ended by then is given its time once more, and a second at most.
+_LAST_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 
 
@@ -109,8 +114,8 @@ class Tree:
         await self._until(lambda: not (self._trainer and _lives(self._trainer)), polite_seconds)
         if not await self._until(self._killed, kill_seconds):
             _send(signal.SIGKILL, self.members())
-        _reap(self._root.pid)
-        return await self._until(lambda: not self.members(), 1.0)
+        reap_launchers()
+        return await self._until(lambda: not self.members(), min(_LAST_SECONDS, kill_seconds))
 
     def _killed(self) -> bool:
         """Kill all but the launcher, a trainer that it starts just now included; return whether all are gone."""
@@ -140,11 +145,6 @@ def _send(number: signal.Signals, processes: Iterable[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.Error):  # Gone already; psutil makes sure that the pid is not another's by now.
             process.send_signal(number)
-
-
-def _reap(pid: int) -> None:
-    with suppress(ChildProcessError):  # Another handler's child.
-        os.waitpid(pid, os.WNOHANG)
 
 
 def _lives(process: psutil.Process) -> bool:

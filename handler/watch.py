@@ -1,4 +1,4 @@
-"""Watches a training until its whole tree is gone, or ends it when asked to, when it stalls, or when it is late.
+"""Watches a training until its whole tree is gone, or ends it: when asked to, when it is late, stalled, or silent.
 
 A trainer that was just started and one that an earlier handler left behind are watched alike: neither has to be a child
 of this process.
@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from handler.cgroup import oom_kills
 from handler.gpu import Gpu, GpuMeter
-from handler.tree import POLITE_SECONDS, Tree, Usage
+from handler.stop import Stop, StopRequest
+from handler.tree import (
+    HURRIED_KILL_SECONDS,
+    HURRIED_POLITE_SECONDS,
+    KILL_SECONDS,
+    POLITE_SECONDS,
+    Tree,
+    Usage,
+)
 from handler.undisturbed import undisturbed
+from handler.watchdog import Watchdog
 from shared.clock import Clock, SystemClock
 from shared.contract.trainer_exit import TrainerExit
 from shared.log import EventLog
@@ -28,6 +36,8 @@ if TYPE_CHECKING:
     from shared.layout import SessionFolder
     from shared.settings import HandlerSettings
 
+__all__ = ["Report", "Stop", "StopRequest", "Watched", "watch"]
+
 LOOK_SECONDS = 0.25
 # Looking at all processes, and still more nvidia-smi, costs CPU time that the training wants.
 USAGE_SECONDS = 5.0
@@ -35,36 +45,7 @@ GPU_SECONDS = 30.0
 # Below so many cores a tree does nothing but wake up now and then.
 IDLE_CORES = 0.01
 
-_log = EventLog("ferry.handler.watch")
-
-
-class Stop(StrEnum):
-    """Why the handler ended a training."""
-
-    CANCELLED = "cancelled"
-    INTERRUPTED = "interrupted"
-    STALLED = "stalled"
-    TIMED_OUT = "timed_out"
-
-
-class StopRequest:
-    """The wish that the training be ended, from wherever it comes. The first reason counts."""
-
-    def __init__(self) -> None:
-        self.reason: Stop | None = None
-        self._asked = asyncio.Event()
-
-    def ask(self, reason: Stop) -> None:
-        """Ask for the end. Safe in a signal handler of the event loop."""
-        self.reason = self.reason or reason
-        self._asked.set()
-
-    async def wait(self, seconds: float) -> None:
-        """Return when the end is asked for, and after ``seconds`` at the latest."""
-        try:
-            await asyncio.wait_for(self._asked.wait(), seconds)
-        except TimeoutError:
-            return
+_log = EventLog("handler")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +96,7 @@ async def watch(
     try:
         stopped = await watcher.until_end(stop)
     finally:
-        clean = await undisturbed(watcher.end())
+        clean = await undisturbed(watcher.end(hurried=stop.reason is Stop.INTERRUPTED))
     exited = TrainerExit.read(session.trainer_exit)
     killed = oom_kills()
     return Watched(
@@ -148,26 +129,34 @@ class _Watcher:
         self._tree = Tree(session.path, root, clock)
         self._usage = Usage()
         now = clock.monotonic()
-        # The only use of wall clocks: what passed before this handler took over.
-        self._started = now - max(0.0, clock.now() - root.created)
-        self._active = now
+        self._watchdog = Watchdog(
+            # The only use of wall clocks: what passed before this handler took over.
+            started=now - max(0.0, clock.now() - root.created),
+            now=now,
+            stall=settings.stall_seconds,
+            longest=settings.max_seconds,
+        )
         self._usage_due = self._gpu_due = now
 
     async def until_end(self, stop: StopRequest) -> Stop | None:
         """Look again and again until the trainer has ended, or until there is a reason to end it."""
         while not self._exit_file.exists() and self._tree.alive():
             self._look()
-            reason = stop.reason or self._overdue()
+            reason = stop.reason or self._watchdog.overdue()
             if reason is not None:
                 _log.info("ending_trainer", reason=reason)
                 return reason
             await stop.wait(LOOK_SECONDS)
         return None
 
-    async def end(self) -> bool:
-        """End what is left of the tree, read the rest of the output, and return whether no process is left."""
+    async def end(self, *, hurried: bool) -> bool:
+        """End what is left of the tree, read the rest of the output, and return whether no process is left.
+
+        ``hurried``: the worker itself is about to be killed.
+        """
+        polite, kill = (HURRIED_POLITE_SECONDS, HURRIED_KILL_SECONDS) if hurried else (POLITE_SECONDS, KILL_SECONDS)
         # Who outlived the trainer needs no politeness.
-        clean = await self._tree.end(0 if self._exit_file.exists() else POLITE_SECONDS)
+        clean = await self._tree.end(0 if self._exit_file.exists() else polite, kill)
         if not clean:
             _log.error("processes_left", pids=[process.pid for process in self._tree.members()])
         await self._meter.close()
@@ -178,17 +167,16 @@ class _Watcher:
         return clean
 
     def _look(self) -> None:
-        news = self._follower.read()
+        heard = self._follower.read()
         now = self._clock.monotonic()
-        if news:
-            self._active = now
-        if now >= self._usage_due:
-            self._measure(now)
-            news = True
-        if news:
+        measured = now >= self._usage_due
+        active = measured and self._measure(now)
+        self._watchdog.look(now, heard=heard, active=active)
+        if heard or measured:
             self._tell()
 
-    def _measure(self, now: float) -> None:
+    def _measure(self, now: float) -> bool:
+        """Look at processes and GPUs; return whether they are in use."""
         # A limit of a few seconds is watched with looks that are shorter than it.
         shortest = self._settings.stall_seconds / 4
         self._usage_due = now + min(USAGE_SECONDS, shortest)
@@ -196,14 +184,7 @@ class _Watcher:
         if now >= self._gpu_due:
             self._gpu_due = now + min(GPU_SECONDS, shortest)
             self._meter.refresh()
-        if self._usage.cores > IDLE_CORES or self._meter.busy():
-            self._active = now
-
-    def _overdue(self) -> Stop | None:
-        now = self._clock.monotonic()
-        if self._settings.max_seconds and now - self._started >= self._settings.max_seconds:
-            return Stop.TIMED_OUT
-        return Stop.STALLED if now - self._active >= self._settings.stall_seconds else None
+        return self._usage.cores > IDLE_CORES or self._meter.busy()
 
     def _tell(self) -> None:
         self._report(Report(self._follower.state, self._usage, self._meter.gpus))

@@ -13,22 +13,28 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from handler.answer import refusal
+from handler.job import LOCAL_TEST
+from handler.lifeline import lifeline
 from handler.local_job import check_local_job, is_local
 from handler.masking import presentable
-from handler.pipeline import DEFECT, run_job
+from handler.pipeline import DEFECT
+from handler.reception import run_job
 from handler.recovery import finish_left_over
 from handler.reporter import Reporter
 from handler.watch import Stop, StopRequest
+from handler.wire import is_queue
 from handler.workshop import Workshop
 from shared.clock import SystemClock
 from shared.errors import ErrorCode, FerryError
 from shared.lock import alone
-from shared.log import EventLog, configure, mask, secrets_of
+from shared.log import EventLog, configure
+from shared.secrecy import mask, secrets_of
 from shared.settings import read_settings
 from shared.storage.client import Storage
 
@@ -42,6 +48,19 @@ _LEAVING_LOOK_SECONDS = 0.2
 log = EventLog("handler")
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """The job that is being run, and its answer to be."""
+
+    job: Mapping[str, Any]
+    answer: asyncio.Future[dict[str, Any]]
+
+    def is_of(self, job: Mapping[str, Any]) -> bool:
+        """Return whether ``job`` is the same, delivered once more. Jobs that are started by hand share one id."""
+        known = self.job.get("id") not in {None, LOCAL_TEST}
+        return known and (job.get("id"), job.get("input")) == (self.job.get("id"), self.job.get("input"))
+
+
 class Worker:
     """This process as RunPod's worker: one job at a time."""
 
@@ -49,14 +68,29 @@ class Worker:
         self._settings = settings
         self._storage = storage
         self._clock = SystemClock()
-        self._busy = False
+        self._running: _Running | None = None
         self.last_answer: dict[str, Any] | None = None
 
     async def handle(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer to ``job``, as the SDK wants it."""
-        if self._busy:
+        """Return the answer to ``job``, as the SDK wants it. The same job once more gets the same answer."""
+        if self._running is not None:
+            if self._running.is_of(job):
+                log.info("job_joined", job=job["id"])
+                return dict(await asyncio.shield(self._running.answer))
             return refusal(FerryError(ErrorCode.BUSY, "This worker is training already: send the job again later."))
-        self._busy = True
+        running = self._running = _Running(job, asyncio.get_running_loop().create_future())
+        try:
+            self.last_answer = await self._answer(job)
+        except asyncio.CancelledError:
+            running.answer.set_result(refusal(FerryError(ErrorCode.CANCELLED, "The job was cancelled.")))
+            raise
+        finally:
+            self._running = None
+        running.answer.set_result(self.last_answer)
+        # A copy, because the SDK takes the error out of what it is given.
+        return dict(self.last_answer)
+
+    async def _answer(self, job: dict[str, Any]) -> dict[str, Any]:
         stop = StopRequest()
         try:
             with ended_by_signals(stop):
@@ -64,18 +98,20 @@ class Worker:
         except Exception:  # The process's edge: the SDK would answer with a traceback.
             logging.getLogger("handler").exception("defect")
             answer = refusal(FerryError(ErrorCode.INTERNAL, DEFECT))
-        finally:
-            self._busy = False
-        self.last_answer = presentable(answer, secrets_of(os.environ))
-        # A copy, because the SDK takes the error out of what it is given.
-        return dict(self.last_answer)
+        return dict(presentable(answer, secrets_of(os.environ)))
 
     async def finish_left_over(self) -> Stop | None:
-        """Bring the runs of an earlier handler to their end; return why to leave instead of going on, if so."""
+        """Bring the runs of an earlier handler to their end; return why to leave instead of going on, if so.
+
+        A worker of RunPod's queue keeps their jobs alive meanwhile and answers them.
+        """
         stop = StopRequest()
+        workshop = self._workshop(_nobody)
+        carried = lifeline(os.environ, self._clock) if is_queue(os.environ) else nullcontext()
         with ended_by_signals(stop):
-            for answer in await finish_left_over(self._workshop(_nobody), stop):
-                log.info("run_finished", session=answer["session_id"], success=answer["success"])
+            async with carried as line:
+                for answer in await finish_left_over(workshop, stop, line):
+                    log.info("run_finished", session=answer["session_id"], success=answer["success"])
         return stop.reason
 
     def _workshop(self, send: Callable[[Mapping[str, Any]], None]) -> Workshop:
@@ -170,7 +206,7 @@ def _sender(job: dict[str, Any]) -> Callable[[Mapping[str, Any]], None]:
 
 
 def _nobody(_progress: Mapping[str, Any]) -> None:
-    """Tell nobody: RunPod does not wait for this run here."""
+    """Tell nobody: no job of RunPod's waits for this run."""
 
 
 def _waiting(folder: Path) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+# Linux has it; elsewhere nobody counts the time of a suspended machine.
+_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Clock(Protocol):
     """Two readings of time: one to show and store, one to measure with."""
@@ -18,6 +21,14 @@ class Clock(Protocol):
         ...
 
 
+class WakefulClock(Clock, Protocol):
+    """A clock that knows, too, how long the machine was suspended: others were not, and may have given it up."""
+
+    def boottime(self) -> float:
+        """Return seconds that move forward even while the machine is suspended, where the system counts those."""
+        ...
+
+
 class SystemClock:
     """The machine's own clocks."""
 
@@ -26,8 +37,12 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        """Return monotonic seconds."""
+        """Return monotonic seconds. They stand still while the machine is suspended, as the programs on it do."""
         return time.monotonic()
+
+    def boottime(self) -> float:
+        """Return seconds that the system counts while the machine is suspended, too."""
+        return time.clock_gettime(_BOOTTIME)
 
 
 class Deadline:

@@ -47,11 +47,13 @@ def fit(key: str, below: str = "") -> str:
     ``below`` is the prefix that the key will stand below: together they must not be too long. The suffix stays,
     because people and programs tell files apart by it.
     """
-    key = "/".join(_shorten(segment, MAX_SEGMENT) for segment in key.split("/"))
-    if len(key) + len(below) <= MAX_KEY:
-        return key
-    first, _, _ = key.partition("/")
-    return f"{first}/{_shorten(key[len(first) + 1 :].replace('/', '_'), MAX_SEGMENT)}"
+    short = "/".join(
+        _shortened(segment, segment) if len(segment) > MAX_SEGMENT else segment for segment in key.split("/")
+    )
+    if len(short) + len(below) <= MAX_KEY:
+        return short
+    first, _, rest = short.partition("/")
+    return f"{first}/{_shortened(rest.replace('/', '_'), key)}"
 
 
 def disambiguate(key: str, path: str) -> str:
@@ -61,12 +63,11 @@ def disambiguate(key: str, path: str) -> str:
     return f"{folder}{slash}{stem}=-{_hash(path, 8)}{dot}{suffix}"
 
 
-def _shorten(segment: str, limit: int) -> str:
-    if len(segment) <= limit:
-        return segment
+def _shortened(segment: str, whole: str) -> str:
+    """Return ``segment`` in the length that is allowed, with a hash of ``whole``, which it is all or a part of."""
     stem, dot, suffix = _split_suffix(segment)
-    mark = f"=-{_hash(segment, 16)}{dot}{suffix}"
-    return _whole_escapes(stem[: limit - len(mark)]) + mark
+    mark = f"=-{_hash(whole, 16)}{dot}{suffix}"
+    return _whole_escapes(stem[: MAX_SEGMENT - len(mark)]) + mark
 
 
 def _whole_escapes(text: str) -> str:

@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from shared.secrecy import Secrets, mask
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-MASK = "***"
-# What is masked by name when a variable's value looks like a secret; short values would blank out ordinary words.
-_SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
-_SHORTEST_SECRET = 8
-
-
-def secrets_of(environ: Mapping[str, str]) -> frozenset[str]:
-    """Return the values in ``environ`` that must show nowhere: those whose variable's name says so."""
-    return frozenset(
-        value
-        for name, value in environ.items()
-        if len(value) >= _SHORTEST_SECRET and any(word in name.upper() for word in _SECRET_WORDS)
-    )
-
-
-def mask(text: str, secrets: Iterable[str]) -> str:
-    """Return ``text`` with every secret replaced. Longer ones go first, since one may lie inside another."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return text
+    from collections.abc import Mapping
 
 
 class _MaskedFormatter(logging.Formatter):
-    def __init__(self, secrets: frozenset[str]) -> None:
+    def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-        self._secrets = secrets
+        self._secrets = Secrets()
 
     def format(self, record: logging.LogRecord) -> str:
-        return mask(super().format(record), self._secrets)
+        return mask(super().format(record), self._secrets())
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
@@ -56,7 +36,7 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 def configure(level: int = logging.INFO) -> None:
     """Send log lines to stderr, masked, and keep libraries that log every request quiet."""
     handler = _StderrHandler()
-    handler.setFormatter(_MaskedFormatter(secrets_of(os.environ)))
+    handler.setFormatter(_MaskedFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -87,5 +67,6 @@ class EventLog:
 
 
 def _shown(value: object) -> str:
+    """Return a value as one word: what a terminal would not show, or would obey, is written as an escape."""
     text = str(value)
-    return repr(text) if not text or any(character.isspace() for character in text) else text
+    return text if text.isprintable() and text and " " not in text else repr(text)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from shared.contract.process import boot_id, host_name
 from shared.errors import ErrorCode, FerryError
+from shared.service_key import FILE_VARIABLE, KEY_VARIABLE, read_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,10 +38,11 @@ def parse_bytes(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    """Where Storage is, and the key that opens it. The key never shows in a repr."""
+    """Where Storage is, and the key that opens it, which never shows in a repr; ``key_file`` is where it came from."""
 
     url: str
     key: str = field(repr=False)
+    key_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,17 @@ def _upload(reader: _Reader) -> UploadSettings:
     )
 
 
+def _storage(reader: _Reader) -> StorageSettings:
+    url = reader.required("SUPABASE_URL", "your project's address, https://<project>.supabase.co")
+    reader.parsed("SUPABASE_URL", url, _url)
+    file = reader.text(FILE_VARIABLE)
+    if file:
+        key = reader.parsed(FILE_VARIABLE, file, lambda text: read_key(Path(text)))
+        return StorageSettings(url.rstrip("/"), key, Path(file))
+    what = f"your project's service_role key, or {FILE_VARIABLE} to a file that holds it"
+    return StorageSettings(url.rstrip("/"), reader.required(KEY_VARIABLE, what))
+
+
 def worker_name(environ: Mapping[str, str]) -> str:
     """Return the name of this worker: RunPod's pod id, else host and boot id, safe as a file's name."""
     name = environ.get("RUNPOD_POD_ID", "").strip() or f"{host_name()}-{boot_id()}"
@@ -190,13 +203,11 @@ def read_settings(environ: Mapping[str, str] | None = None, serverless_volume: P
     """Return what the environment says. Raises FerryError naming the first variable that is missing or wrong."""
     environ = os.environ if environ is None else environ
     reader = _Reader(environ)
-    url = reader.required("SUPABASE_URL", "your project's address, https://<project>.supabase.co")
-    reader.parsed("SUPABASE_URL", url, _url)
-    key = reader.required("SUPABASE_SERVICE_KEY", "your project's service_role key")
+    storage = _storage(reader)
     root = _root(reader, serverless_volume)
     volume = serverless_volume.is_dir() and root.is_relative_to(serverless_volume)
     return Settings(
-        storage=StorageSettings(url=url.rstrip("/"), key=key),
+        storage=storage,
         root=root,
         worker=worker_name(environ),
         volume=volume,

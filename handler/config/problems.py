@@ -9,6 +9,7 @@ from shared.errors import ErrorCode, FerryError
 # Beyond these, an answer that quotes what was submitted would be no answer that anyone reads.
 _LONGEST_PROBLEM = 400
 _MOST_PROBLEMS = 20
+_LONGEST_QUOTE = 100
 
 
 class ConfigError(FerryError):
@@ -24,6 +25,11 @@ def told(problems: tuple[str, ...]) -> tuple[str, ...]:
     shown = [f"{text[:_LONGEST_PROBLEM]}…" if len(text) > _LONGEST_PROBLEM else text for text in problems]
     more = len(shown) - _MOST_PROBLEMS
     return (*shown[:_MOST_PROBLEMS], f"and {more} more") if more > 0 else tuple(shown)
+
+
+def quoted(text: str) -> str:
+    """Return so much of a submitted text as it takes to find it again."""
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
 
 
 def kind(value: object) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from handler.config.names import inner_config, model_name, name_problems
 from handler.config.problems import ConfigError, kind
-from handler.config.yaml_text import EXPONENT, MAX_DEPTH, MAX_VALUES, WrittenFloat, load_yaml
+from handler.config.yaml_text import EXPONENT, MAX_BYTES, MAX_DEPTH, MAX_VALUES, WrittenFloat, load_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 # In these, text stays text even where it looks like a number.
 _TEXT_KEYS = frozenset({"name", "trigger_word", "prompt", "prompts", "neg", "default_caption"})
 _SCALARS = (str, bool, int, float, dt.date, type(None))
+# No key of ai-toolkit's comes near it, and every place below a key carries it in its name.
+_LONGEST_KEY = 200
+# What a tensor's integer or a seed can be; Python cannot even write down what has some thousand digits.
+_MOST_BITS = 64
 
 
 def parse_config(source: str | Mapping[str, object]) -> dict[str, Any]:
@@ -92,18 +96,29 @@ def _process_problems(place: str, process: object) -> list[str]:
     return problems
 
 
+def _is_endless(key: object) -> bool:
+    return (isinstance(key, str) and len(key) > _LONGEST_KEY) or _is_too_large(key)
+
+
+def _is_too_large(value: object) -> bool:
+    return isinstance(value, int) and value.bit_length() > _MOST_BITS
+
+
 class _Copier:
     """Copies a configuration as plain values of its own, and collects what ai-toolkit could not or must not get."""
 
     def __init__(self, *, from_text: bool) -> None:
         self._from_text = from_text
         self._values = 0
+        self._characters = 0
         self.problems: list[str] = []
 
     def mapping(self, value: Mapping[Any, object], place: str, depth: int) -> dict[Any, Any]:
         """Return a copy of ``value``, which stands at ``place``, ``depth`` mappings and lists deep."""
         copied = {}
         for key, item in value.items():
+            if _is_endless(key):
+                raise ConfigError(f"{place or 'it'} has a key that is longer than {_LONGEST_KEY} characters")
             within = f"{place}.{key}" if place else str(key)
             self._check(key, f"the key {within}")
             copied[key] = self._value(item, within, depth + 1, str(key))
@@ -126,6 +141,9 @@ class _Copier:
     def _check(self, value: object, place: str) -> None:
         if not isinstance(value, _SCALARS):
             self.problems.append(f"{place} is of a kind that ai-toolkit does not take ({type(value).__name__})")
+        if _is_too_large(value):
+            self.problems.append(f"{place} is too large a number")
+        self._count(value.text if isinstance(value, WrittenFloat) else value)
         if not isinstance(value, str):
             return
         if "${" in value:
@@ -133,3 +151,11 @@ class _Copier:
             self.problems.append(f"{place} holds ${{, {variable}")
         if any("\ud800" <= character <= "\udfff" for character in value):
             self.problems.append(f"{place} holds half a character")
+
+    def _count(self, value: object) -> None:
+        """Refuse what grows beyond the limit: a mapping from JSON has none, and a short YAML text may name a long value
+        many times.
+        """
+        self._characters += len(value) if isinstance(value, str) else 0
+        if self._characters > MAX_BYTES:
+            raise ConfigError(f"it is larger than {MAX_BYTES >> 10} KiB, aliases included")

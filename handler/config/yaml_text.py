@@ -1,20 +1,22 @@
 """YAML as ai-toolkit reads it: PyYAML's safe loader, except that ``1e-4`` is a number, which PyYAML takes for text.
 
 A number keeps the way it was written, so that every reader gets from the result what it would have got from the
-original. The reader refuses duplicate keys, and what would explode: aliases of aliases, and nesting without end.
+original. The reader refuses duplicate keys, and what would explode: aliases of aliases, and nesting without end. What
+aliases make of one long text, the copy that is made of the result counts.
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from handler.config.problems import ConfigError
+from handler.config.problems import ConfigError, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
@@ -24,6 +26,8 @@ MAX_VALUES = 20_000
 EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+|\.[0-9_]+(?:[eE][-+][0-9]+)?")
 _FLOAT_TAG = "tag:yaml.org,2002:float"
 _MERGE_TAG = "tag:yaml.org,2002:merge"
+# What PyYAML itself stumbles over, where a value is not what its tag says: ``!!bool maybe``, ``!!int ''``.
+_STUMBLES = (ValueError, OverflowError, LookupError, AttributeError, TypeError)
 
 
 class WrittenFloat(float):
@@ -46,7 +50,9 @@ def load_yaml(text: str) -> object:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise ConfigError(f"it is larger than {MAX_BYTES >> 10} KiB")
     try:
-        return yaml.load(text, Loader=_Reader)  # noqa: S506 - a safe loader, which knows plain values only
+        reader = _Reader(text)
+        with reader.understood():
+            return reader.get_single_data()
     except yaml.MarkedYAMLError as error:
         raise ConfigError(_described(error)) from None
     except yaml.reader.ReaderError as error:
@@ -126,9 +132,21 @@ class _Reader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep=deep)
-        except (ValueError, OverflowError) as error:
+        except _STUMBLES as error:
             what = node.tag.rpartition(":")[2]
-            raise _marked(f"{node.value!r} looks like a {what} and is none; put it in quotes", node) from error
+            raise _marked(
+                f"{quoted(repr(node.value))} looks like a {what} and is none; put it in quotes", node
+            ) from error
+
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """Name the place of an escape that stands for no character, ``\\UFFFFFFFF``, which PyYAML does not look at."""
+        try:
+            yield
+        except _STUMBLES as error:
+            mark = self.get_mark()
+            problem = "a value that nobody can read, such as an escape that stands for no character"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark) from error
 
 
 class _Writer(yaml.SafeDumper):

@@ -7,11 +7,13 @@ from collections import Counter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from handler.config import ConfigError
+from handler.config.problems import quoted
 from handler.rewrite.beside import Input
 from handler.rewrite.folders import FOLDERS, Folders
 from handler.rewrite.match import AmbiguousPathError, Matcher, components
-from handler.rewrite.models import Models, points_into_other_session
-from handler.rewrite.rules import Kind
+from handler.rewrite.models import Models, refuse_foreign
+from handler.rewrite.rules import INPUTS, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from shared.layout import SessionFolder
 
 _LOOKS_LIKE_FILE = re.compile(r"\S*(?:[/\\]\S*|\.\w{1,5})")
+# What is longer is no path, in whatever encoding.
+_LONGEST_STRAY = 1000
+# Every one is compared with every other.
+_MOST_INPUTS = 500
 
 
 class Inputs:
@@ -33,6 +39,7 @@ class Inputs:
         self._name = name
         self._tree = tree
         self._session = session
+        self._toolkit = toolkit
         self._matcher = Matcher(tree)
         self._models = Models(session, toolkit, self._matcher)
         self._found: dict[tuple[Kind, str], str] = {}
@@ -43,6 +50,8 @@ class Inputs:
         trainings = {components(self._named(one.text)) for one in references if one.kind is Kind.TRAINING}
         self._only_training = len(trainings) == 1
         places = Counter((one.kind, one.text) for one in references)
+        if sum(kind in INPUTS for kind, _ in places) > _MOST_INPUTS:
+            raise ConfigError(f"it names more than {_MOST_INPUTS} different files and folders to train on")
         firsts = {(one.kind, one.text): one for one in reversed(references)}
         for known, count in places.items():
             self._look_up(firsts[known], f" and {count - 1} more" if count > 1 else "")
@@ -73,13 +82,15 @@ class Inputs:
         try:
             staged = self._meaning(reference, self._named(reference.text))
         except (AmbiguousPathError, ValueError) as error:
-            self.problems.append(f"{reference.place}{more} ({reference.text}) {error}")
+            self.problems.append(f"{reference.place}{more} ({quoted(reference.text)}) {error}")
         else:
             if staged is not None:
                 self._found[reference.kind, reference.text] = staged
                 self._check_distinct(reference, staged)
             elif reference.kind is Kind.MODEL and self._models.is_missing(reference.text):
-                self.warnings.append(f"{reference.place} ({reference.text}) is neither on this worker nor staged")
+                self.warnings.append(
+                    f"{reference.place} ({quoted(reference.text)}) is neither on this worker nor staged"
+                )
 
     def _meaning(self, reference: Reference, text: str) -> str | None:
         """Return the staged path; None for what stays. Raises ValueError for what must be staged and is not."""
@@ -122,8 +133,9 @@ class Inputs:
         return staged
 
     def _refuse_foreign(self, text: str) -> None:
-        if text.startswith("/") and points_into_other_session(text, self._session):
-            raise ValueError("points into another session")
+        """Refuse a text under a key that is no path as far as anyone knows, should it be one that leads astray."""
+        if len(text) <= _LONGEST_STRAY:
+            refuse_foreign(str(self._toolkit / text), self._session)
 
     def _check_distinct(self, reference: Reference, staged: str) -> None:
         if reference.kind not in FOLDERS:
@@ -133,7 +145,7 @@ class Inputs:
                 self._told_apart(reference, rival, staged or "the whole dataset")
 
     def _told_apart(self, one: Reference, other: Reference, staged: str) -> None:
-        both = f"{one.place} ({one.text}) and {other.place} ({other.text})"
+        both = f"{one.place} ({quoted(one.text)}) and {other.place} ({quoted(other.text)})"
         # Only there it is a way of training: a picture that conditions on itself.
         if any(reference.place.endswith(".clip_image_path") for reference in (one, other)):
             self.warnings.append(f"{both} differ, but mean the same staged folder, {staged}")

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+# Some hundred thousand captions.
+MAX_BYTES = 64 << 20
 # A key that stands for no staged file; told so many of them, one knows what is wrong.
 _SHOWN = 3
 
@@ -27,6 +29,8 @@ def rewrite_keys(content: bytes, locate: Callable[[str], Path | None]) -> bytes:
 
     Raises ValueError with what is wrong: no JSON, no mapping, keys that no staged file fits, or that fit the same one.
     """
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"is larger than {MAX_BYTES >> 20} MiB")
     try:
         captions = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -40,4 +44,8 @@ def rewrite_keys(content: bytes, locate: Callable[[str], Path | None]) -> bytes:
         raise ValueError(f"names {len(missing)} files that are not in the staged dataset, such as {some}")
     if len(set(paths.values())) < len(paths):
         raise ValueError("names the same staged file twice")
-    return json.dumps({str(paths[key]): caption for key, caption in captions.items()}, ensure_ascii=False).encode()
+    rewritten = json.dumps({str(paths[key]): caption for key, caption in captions.items()}, ensure_ascii=False)
+    try:
+        return rewritten.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half a character") from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from functools import lru_cache
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ class AmbiguousPathError(Exception):
         super().__init__(f"fits {' and '.join(self.candidates)} equally well")
 
 
+@lru_cache(maxsize=4096)
 def components(path: str) -> tuple[str, ...]:
     """Return the parts of a Linux or Windows path, without a drive, and with ``.`` and ``..`` carried out."""
     parts: list[str] = []

@@ -7,10 +7,11 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from handler.config import model_name
-from handler.config.problems import told
+from handler.config.problems import quoted, told
 from handler.rewrite.beside import inside, placed, plan_moves
 from handler.rewrite.complete import completed
 from handler.rewrite.inputs import Inputs
+from handler.rewrite.json_dataset import MAX_BYTES as LARGEST_JSON
 from handler.rewrite.json_dataset import JsonDataset, rewrite_keys
 from handler.rewrite.outputs import output_path
 from handler.rewrite.paths import Reference, map_paths
@@ -68,7 +69,7 @@ def rewrite(config: Mapping[str, Any], *, tree: StagedTree, session: SessionFold
         dataset=tree.root,
         moves=rewriter.moves,
         json_datasets=tuple(rewriter.json_datasets.values()),
-        warnings=(*warnings, *inputs.warnings),
+        warnings=told((*warnings, *inputs.warnings)),
     )
 
 
@@ -97,7 +98,7 @@ class _Rewriter:
         try:
             return self._output(reference) or self._input(reference) or reference.text
         except ValueError as error:
-            self.problems.append(f"{reference.place} ({reference.text}) {error}")
+            self.problems.append(f"{reference.place} ({quoted(reference.text)}) {error}")
             return reference.text
 
     def _output(self, reference: Reference) -> str | None:
@@ -130,7 +131,7 @@ class _Rewriter:
         known = self.json_datasets.get(staged)
         if known is None:
             name = PurePosixPath(staged)
-            content = rewrite_keys((self._tree.root / staged).read_bytes(), lambda key: self._listed(key, name))
+            content = rewrite_keys(_first_bytes(self._tree.root / staged), lambda key: self._listed(key, name))
             path = beside_folder(self._tree.root) / f"json-{len(self.json_datasets) + 1}" / name.name
             known = self.json_datasets[staged] = JsonDataset(path, content)
         return known.path
@@ -138,6 +139,12 @@ class _Rewriter:
     def _listed(self, key: str, listed_in: PurePosixPath) -> Path | None:
         staged = self._inputs.file(key, str(listed_in.parent))
         return None if staged is None else self._placed(staged)
+
+
+def _first_bytes(file: Path) -> bytes:
+    """Return so much of a JSON dataset as it takes to see that it is too large, and else all of it."""
+    with file.open("rb") as opened:
+        return opened.read(LARGEST_JSON + 1)
 
 
 def _checked(path: str, form: Form) -> str:

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import io
+import lzma
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from handler.stage.listing import file_and_folder, unsafe
 from shared.errors import ErrorCode, FerryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 MAX_MEMBERS = 200_000
+# An archive's list of so many members with names of a usual length. zipfile holds all of it in memory, twenty times.
+MAX_DIRECTORY_BYTES = 32 << 20
 # Pictures hardly shrink, captions by far less than this; below a gigabyte nobody is harmed by a bomb.
 MAX_RATIO = 100
 _HARMLESS_BYTES = 1 << 30
 _BLOCK = 1 << 20
 _ENCRYPTED = 0x1
 _UTF8 = 0x800
+# What zipfile and the decompressors raise for bytes that somebody has made up.
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
+    *(ValueError, OverflowError, LookupError),
+)
 
 
 def unpack(archive: Path, name: str, into: Path, check: Callable[[], None]) -> tuple[str, ...]:
@@ -29,17 +40,39 @@ def unpack(archive: Path, name: str, into: Path, check: Callable[[], None]) -> t
 
     ``check`` is called between blocks and may raise. Raises FerryError for an archive that is broken or not safe.
     """
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            members = safe_members(opened.infolist(), name, archive.stat().st_size)
-            _check_room(members.values(), name, into)
-            for path, member in members.items():
-                _extract(opened, member, into / path, check)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise _refused(name, f"is no zip archive, or a broken one ({error})") from None
-    except (NotImplementedError, RuntimeError) as error:
-        raise _refused(name, f"cannot be unpacked ({error}); pack it with the usual compression") from None
+    with archive.open("rb", buffering=0) as raw, _Archive(raw) as file:
+        with _understood(name):
+            opened = zipfile.ZipFile(file)
+        members = safe_members(opened.infolist(), name, file.size)
+        _check_room(members.values(), name, into)
+        for path, member in members.items():
+            _extract(opened, member, into / path, name, check)
     return tuple(members)
+
+
+class _Archive(io.BufferedReader):
+    """A file that refuses to be read in one piece that only an endless list of members can be."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw)
+        self.size = raw.seek(0, io.SEEK_END)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes. Raises BadZipFile instead of too many at once."""
+        if (self.size - self.tell() if size is None or size < 0 else size) > MAX_DIRECTORY_BYTES:
+            raise zipfile.BadZipFile("its list of files is too long")
+        return super().read(size)
+
+
+@contextmanager
+def _understood(name: str) -> Iterator[None]:
+    """Turn what the libraries say of an archive's bytes into one sentence about the archive."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise _refused(name, f"cannot be unpacked ({error}); pack it with the usual compression") from None
+    except _BROKEN as error:
+        raise _refused(name, f"is no zip archive, or a broken one ({error})") from None
 
 
 def safe_members(members: Iterable[zipfile.ZipInfo], name: str, packed: int) -> dict[str, zipfile.ZipInfo]:
@@ -47,7 +80,7 @@ def safe_members(members: Iterable[zipfile.ZipInfo], name: str, packed: int) -> 
     found: dict[str, zipfile.ZipInfo] = {}
     for member in members:
         path = _path(member)
-        if member.is_dir() or path.endswith("/") or _is_clutter(path):
+        if path.endswith("/") or _is_clutter(path):
             continue
         _check_member(member, path, name)
         if found.setdefault(path, member) is not member:
@@ -100,13 +133,27 @@ def _check_room(members: Iterable[zipfile.ZipInfo], name: str, into: Path) -> No
         )
 
 
-def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, check: Callable[[], None]) -> None:
+def _extract(
+    opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, name: str, check: Callable[[], None]
+) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    # zipfile stops at the size that the archive declares and compares the checksum, so that a lie is noticed.
-    with opened.open(member) as packed, target.open("xb") as file:
-        while block := packed.read(_BLOCK):
+    with target.open("xb") as file:
+        for block in _blocks(opened, member, name):
             check()
             file.write(block)
+
+
+def _blocks(opened: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Iterator[bytes]:
+    # zipfile stops at the size that the archive declares and compares the checksum, so that a lie is noticed.
+    with _understood(name):
+        packed = opened.open(member)
+    with packed:
+        while True:
+            with _understood(name):
+                block = packed.read(_BLOCK)
+            if not block:
+                return
+            yield block
 
 
 def _refused(name: str, problem: str) -> FerryError:

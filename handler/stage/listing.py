@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # Supabase's web console keeps an empty folder alive with such an object.
 _PLACEHOLDER = ".emptyFolderPlaceholder"
 _LONGEST_NAME = 255
+# Below a session there is room for more, but not for what the toolkit puts beside and below it; no key is longer.
+_LONGEST_PATH = 1024
+_DEEPEST = 64
 _SHOWN = 20
 
 
@@ -69,6 +72,8 @@ def unsafe(path: str) -> str | None:
         return "has a control character in its name"
     if any(len(os.fsencode(part)) > _LONGEST_NAME for part in parts):
         return f"has a name of more than {_LONGEST_NAME} bytes"
+    if len(os.fsencode(path)) > _LONGEST_PATH or len(parts) > _DEEPEST:
+        return f"has a path of more than {_LONGEST_PATH} bytes or {_DEEPEST} folders"
     return None
 
 

@@ -7,7 +7,7 @@ whole objects in memory and knows no resumable upload. Every method raises Stora
 from __future__ import annotations
 
 import uuid
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Self
 
@@ -24,7 +24,7 @@ from shared.storage.addresses import (
 )
 from shared.storage.download import Download, wanted
 from shared.storage.errors import StorageError, Trouble
-from shared.storage.failures import understood
+from shared.storage.failures import reading, understood
 from shared.storage.listing import PAGE, Listing
 from shared.storage.metadata import user_metadata
 from shared.storage.records import BucketRecord, FolderListing, ObjectRecord, Upload
@@ -57,7 +57,7 @@ class Storage:
     ) -> None:
         self._api = api_url(settings.url)
         self._wire = Wire(settings, connections, timeout, transport)
-        self._control = SyncStorageClient(f"{self._api}/", self._wire.headers, http_client=self._wire.client)
+        self._control = SyncStorageClient(f"{self._api}/", {}, http_client=self._wire.client)
         self._listing = Listing(self._wire, self._control)
         self._uploads = ResumableUploads(self._wire, uploads_url(settings.url))
 
@@ -71,11 +71,19 @@ class Storage:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def renew_key(self) -> None:
+        """Read the key's file again now, if there is one. Raises FerryError where it holds no key.
+
+        A file that has changed is noticed at the next call anyway.
+        """
+        self._wire.key.renew()
+
     # Buckets
 
     def bucket(self, name: str) -> BucketRecord:
         """Return the bucket of that name. Raises BUCKET_NOT_FOUND, also where the key may not see it."""
-        with self._calling(f"Looking up the bucket {name}", name):
+        what = f"Looking up the bucket {name}"
+        with reading(what), self._calling(what, name):
             found = self._control.get_bucket(name)
         types = None if found.allowed_mime_types is None else tuple(found.allowed_mime_types)
         return BucketRecord(found.name, found.public, found.file_size_limit, types)
@@ -131,7 +139,8 @@ class Storage:
     def info(self, bucket: str, key: str) -> ObjectRecord | None:
         """Return the server's record of an object with its user metadata, or None where there is no such object."""
         try:
-            with self._calling(f"Looking up {bucket}/{key}", bucket, key):
+            what = f"Looking up {bucket}/{key}"
+            with reading(what), self._calling(what, bucket, key):
                 return record_of_info(self._control.from_(bucket).info(key))
         except StorageError as error:
             if error.trouble is Trouble.NOT_FOUND:
@@ -228,7 +237,10 @@ class Storage:
         """Hold an object open for reading from byte ``start`` on. Raises NOT_FOUND; CHANGED where it ends before."""
         what = f"Reading {bucket}/{key}"
         _check(what, bucket, key)
-        with self._wire.stream(private_object_url(self._api, bucket, key), what, wanted(start)) as response:
+        url = private_object_url(self._api, bucket, key)
+        with ExitStack() as held:
+            with reading(what):
+                response = held.enter_context(self._wire.stream(url, what, wanted(start)))
             yield Download(self._wire, response, start, what)
 
     # Resumable uploads

@@ -71,7 +71,10 @@ _ADVICE: Mapping[Trouble, str] = MappingProxyType(
         Trouble.NOT_FOUND: "Check bucket and path, upper and lower case included.",
         Trouble.BUCKET_NOT_FOUND: "Create the bucket in Supabase, or correct its name.",
         Trouble.EXISTS: "Choose another name, or allow overwriting.",
-        Trouble.DENIED: "Check that SUPABASE_SERVICE_KEY is this project's service_role key and has not expired.",
+        Trouble.DENIED: (
+            "Check that SUPABASE_SERVICE_KEY, or the file that SUPABASE_SERVICE_KEY_FILE names, holds this project's "
+            "service_role key, and that it has not expired."
+        ),
         Trouble.TOO_LARGE: "Raise the file size limit of the bucket and of the project in Supabase's Storage settings.",
         Trouble.WRONG_TYPE: "Allow this type in the bucket's settings in Supabase.",
         Trouble.INVALID_KEY: "Keys take ASCII letters, digits, spaces and _ / ! - . * ' ( ) & $ @ = ; : + , ? only.",

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 import httpx
 from storage3.exceptions import StorageApiError
 
-from shared.log import mask
+from shared.secrecy import mask
 from shared.storage.errors import StorageError, Trouble, classify
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+_TO_WRITERS = frozenset({Trouble.EXISTS, Trouble.OFFSET_CONFLICT, Trouble.UPLOAD_GONE})
+
 
 def refused(response: httpx.Response, text: str, what: str, secrets: Collection[str] = ()) -> StorageError:
     """Return the error in an answer that is none of the 2xx; ``text`` is its body."""
     if response.is_redirect:
-        target = response.headers.get("location", "elsewhere")
+        # Behind the question mark there may be what opens it.
+        target = response.headers.get("location", "elsewhere").partition("?")[0]
         return StorageError(
             Trouble.BROKEN, what, mask(f"the address redirects to {target}", secrets), status=response.status_code
         )
@@ -64,6 +67,18 @@ def understood(what: str) -> Iterator[None]:
         yield
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(Trouble.BROKEN, what, "the answer is not Storage's", transient=True) from error
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn a refusal that only one who writes can get into the error of a server that is confused, or is none."""
+    try:
+        yield
+    except StorageError as error:
+        if error.trouble not in _TO_WRITERS:
+            raise
+        reason = f"Storage answers {error.status}, which is no answer to that"
+        raise StorageError(Trouble.BROKEN, what, reason, transient=True, status=error.status) from error
 
 
 def _api_error(error: StorageApiError, what: str, secrets: Collection[str]) -> StorageError:

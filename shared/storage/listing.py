@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.storage.addresses import check_bucket
-from shared.storage.failures import understood
+from shared.storage.failures import reading, understood
 from shared.storage.records import FolderListing, ObjectRecord
 from shared.storage.rows import record_of_row
 
@@ -58,7 +58,7 @@ class Listing:
         check_bucket(bucket, what)
         options: SearchV2Options = {"limit": PAGE, "prefix": start, "with_delimiter": one_level}
         while True:
-            with self._wire.translated(what), understood(what):
+            with reading(what), self._wire.translated(what), understood(what):
                 page = self._control.from_(bucket).list_v2(options)
             yield page
             if not page.hasNext or not page.nextCursor:

@@ -52,12 +52,10 @@ class ResumableUploads:
         try:
             response = self._wire.send("HEAD", self._own(url), _RESUMING, _HEADERS)
         except StorageError as error:
-            # A HEAD has no text that says which 404 it is, nor that a 400 means an id of another server.
-            if error.trouble is Trouble.NOT_FOUND or (error.trouble is Trouble.BROKEN and error.status == 400):
-                raise StorageError(
-                    Trouble.UPLOAD_GONE, _RESUMING, f"Storage answers {error.status}", status=error.status
-                ) from error
-            raise
+            meant = _without_text(error)
+            if meant is None:
+                raise
+            raise StorageError(meant, _RESUMING, f"Storage answers {error.status}", status=error.status) from error
         return _offset(response, _RESUMING)
 
     def append(self, url: str, offset: int, body: Body) -> int:
@@ -83,6 +81,15 @@ class ResumableUploads:
 
     def _own(self, url: str) -> str:
         return upload_url(self._url, url, _RESUMING)
+
+
+def _without_text(error: StorageError) -> Trouble | None:
+    """Return what a refused HEAD means, which has no text that says which 404, 409 or 400 it is; None: what it says."""
+    if error.trouble is Trouble.NOT_FOUND or (error.trouble is Trouble.BROKEN and error.status == 400):
+        # A 400 means an id of another server.
+        return Trouble.UPLOAD_GONE
+    # Somebody else's request is just being ended, as after a killed client; no object is in the way of a question.
+    return Trouble.OFFSET_CONFLICT if error.trouble is Trouble.EXISTS else None
 
 
 def _offset(response: httpx.Response, what: str, otherwise: int | None = None) -> int:

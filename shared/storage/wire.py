@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from shared.service_key import ServiceKey, is_key
 from shared.storage.errors import StorageError, Trouble
 from shared.storage.failures import refused, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
     from shared.settings import StorageSettings
     from shared.storage.body import Body
@@ -31,12 +32,11 @@ class Wire:
         timeout: float,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._secrets = (_checked(settings.key),)
-        self.headers = {"Authorization": f"Bearer {settings.key}", "apikey": settings.key}
+        self.key = ServiceKey(_checked(settings.key), settings.key_file)
         # HTTP/2 stays off: one such connection shared by threads loses uploads, and its windows slow single ones down.
         self.client = httpx.Client(
             http2=False,
-            headers=self.headers,
+            auth=_Keyed(self.key),
             limits=httpx.Limits(
                 max_connections=connections,
                 max_keepalive_connections=connections,
@@ -53,7 +53,7 @@ class Wire:
     @contextmanager
     def translated(self, what: str) -> Iterator[None]:
         """Turn what httpx and Supabase's client raise inside into StorageError."""
-        with translated(what, self._secrets):
+        with translated(what, self.key.had):
             yield
 
     def send(
@@ -84,10 +84,23 @@ class Wire:
             if not response.is_success:
                 with self.translated(what):
                     text = _last_words(response) if content else response.read()
-                raise refused(response, text.decode(errors="replace"), what, self._secrets)
+                raise refused(response, text.decode(errors="replace"), what, self.key.had)
             yield response
         finally:
             response.close()
+
+
+class _Keyed(httpx.Auth):
+    """Gives each request the key that is in force when it leaves."""
+
+    def __init__(self, key: ServiceKey) -> None:
+        self._key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Yield the request, with the key."""
+        key = self._key.current()
+        request.headers.update({"Authorization": f"Bearer {key}", "apikey": key})
+        yield request
 
 
 def _last_words(response: httpx.Response) -> bytes:
@@ -118,7 +131,6 @@ def _exactly(body: Body, what: str) -> Iterator[bytes]:
 
 
 def _checked(key: str) -> str:
-    """Refuse a key that no header can hold; the errors of the libraries would show it."""
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
+    if not is_key(key):
         raise StorageError(Trouble.DENIED, "Opening Storage", "SUPABASE_SERVICE_KEY holds characters that no key has")
     return key

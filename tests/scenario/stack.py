@@ -20,6 +20,8 @@ from local.queue.app import QueueApp, worker_variables
 from local.storage.server import running_storage
 from shared.clock import Deadline, SystemClock
 from shared.contract.bucket import Manifest, Status
+from shared.contract.session import Session
+from shared.layout import sessions
 from shared.settings import StorageSettings
 from shared.storage.body import FileRange
 from shared.storage.client import Storage
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from local.storage.server import RunningStorage
+    from shared.contract.session import Phase
 
 PROJECT = Path(__file__).resolve().parents[2]
 SAMPLE = PROJECT / "local" / "sample"
@@ -39,11 +42,12 @@ _LOOK_SECONDS = 0.05
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T | None], what: str, seconds: float = 90.0) -> T:
-    """Return the first true value of ``condition``; fail when there is none within ``seconds``."""
+def until(condition: Callable[[], T | None], what: str | Callable[[], str], seconds: float = 90.0) -> T:
+    """Return the first true value of ``condition``; fail, saying ``what``, when there is none within ``seconds``."""
     deadline, pause = Deadline(SystemClock(), seconds), threading.Event()
     while not (value := condition()):
-        assert not deadline.passed(), f"{what}: not within {seconds:.0f} s"
+        if deadline.passed():
+            raise AssertionError(f"{what if isinstance(what, str) else what()}: not within {seconds:.0f} s")
         pause.wait(_LOOK_SECONDS)
     return value
 
@@ -100,22 +104,21 @@ class Stack:
 
     def trainers(self) -> list[psutil.Process]:
         """Return every process that belongs to a trainer of this test."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                marker = process.environ().get("FERRY_SESSION", "")
-            except (psutil.Error, OSError):
-                continue
-            if marker.startswith(str(self.root)):
-                found.append(process)
-        return found
+        return [
+            process for process, environ in _environs() if environ.get("FERRY_SESSION", "").startswith(str(self.root))
+        ]
+
+    def workers(self, module: str | None = None) -> list[psutil.Process]:
+        """Return every process of this test's worker but the trainers; with ``module`` only those that run it."""
+        own = [process for process, environ in _environs() if environ.get("TRAINING_ROOT") == str(self.root)]
+        return own if module is None else [process for process in own if _runs(process, module)]
 
     def close(self) -> None:
         """Kill what is left."""
         self.storage.close()
         left = [psutil.Process(process.pid) for process in self.processes if process.poll() is None]
         left += [child for process in left for child in process.children(recursive=True)]
-        for process in {*left, *self.trainers()}:
+        for process in {*left, *self.workers(), *self.trainers()}:
             try:
                 process.kill()
             except psutil.NoSuchProcess:
@@ -149,8 +152,18 @@ class Stack:
     def result(self, job_id: str, seconds: float = 90.0) -> dict[str, Any]:
         """Return what RunPod shows of a job once it is over."""
         job = self.queue.queue.jobs[job_id]
-        until(lambda: job.status in FINAL, f"the end of the job\n{self.log()[-3000:]}", seconds)
+        until(lambda: job.status in FINAL, lambda: f"{self.log()[-3000:]}\nthe end of the job", seconds)
         return job.shown()
+
+    def session(self) -> Session | None:
+        """Return the newest session of this worker; None while there is none."""
+        found = [Session.read(folder.session_file) for folder in sessions(self.root)]
+        return found[-1] if found else None
+
+    def phase(self) -> Phase | None:
+        """Return where the newest session stands."""
+        session = self.session()
+        return None if session is None else session.phase
 
     def session_step(self) -> int:
         """Return the highest step that any session of this worker has reached."""
@@ -194,13 +207,29 @@ def job(name: str = "pictures", **knobs: Any) -> dict[str, Any]:
 def stack(folder: Path) -> Iterator[Stack]:
     """Yield a stack with filled buckets and no process started yet."""
     queue = QueueApp()
-    with running_storage(folder / "storage") as storage, served(queue.app) as queue_url:
+    with running_storage(folder / "storage") as storage, served(queue.app, queue.connections.attach) as queue_url:
         made = Stack(folder, storage, queue, queue_url)
         try:
             made.fill()
             yield made
         finally:
             made.close()
+
+
+def _environs() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
+    for process in psutil.process_iter():
+        try:
+            yield process, process.environ()
+        except (psutil.Error, OSError):
+            continue
+
+
+def _runs(process: psutil.Process, module: str) -> bool:
+    try:
+        line = process.cmdline()
+    except psutil.Error:
+        return False
+    return line[1:3] == ["-m", module]
 
 
 def end(process: subprocess.Popen[bytes], number: signal.Signals, seconds: float = 60.0) -> int:

@@ -94,23 +94,6 @@ def test_sigterm_in_mid_training_ends_with_a_drained_bucket_and_an_honest_answer
     assert compared(worker, "run/stopped") > 0
 
 
-def test_after_sigkill_of_the_handler_the_trainer_lives_and_the_next_handler_finishes(worker: Stack) -> None:
-    handler = worker.start_worker()
-    # None is deleted, because nobody tells the uploader what is saved while there is no handler.
-    worker.send(job("orphan", steps=60, step_seconds=0.1, keep=20))
-    until(lambda: worker.session_step() > 4, "training")
-    before = {process.pid for process in worker.trainers()}
-    end(handler, signal.SIGKILL)
-    assert before == {process.pid for process in worker.trainers()}
-    worker.start("handler")
-    manifest = until(lambda: worker.manifest("run/orphan"), "the manifest")
-    assert (manifest.outcome, manifest.complete, manifest.progress.step) == (Outcome.FINISHED, True, 60)
-    log = worker.storage.read(OUTPUTS, "run/orphan/logs/training.log") or b""
-    saved = [line for line in log.splitlines() if line.startswith(b"Saved checkpoint to")]
-    assert len(saved) == len(set(saved)) == 15
-    compared(worker, "run/orphan")
-
-
 def test_a_prefix_that_another_run_writes_to_is_refused(worker: Stack, tmp_path: Path) -> None:
     worker.start_worker()
     worker.send(job("shared", **SLOW))

@@ -7,93 +7,22 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from contextlib import contextmanager
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from xmlrpc.client import ServerProxy
+from typing import Self
 
 import psutil
 import pytest
-from supervisor.xmlrpc import SupervisorTransport
 
-from shared.contract.upload import Worker
-from shared.layout import worker_file
-from tests.scenario.stack import PROJECT, Stack, end, stack, until
+from handler.trainer import LAUNCHER
+from shared.contract.session import Outcome, Phase
+from tests.scenario.stack import Stack, end, job, until
+from tests.scenario.supervised import supervised
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-SUPERVISORD = Path(sys.executable).with_name("supervisord")
 PROGRAMS = ("uploader", "handler", "guard")
 # A container sees no processes but its own. With it the guard sees no trainer of another test either.
 CONTAINER = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child")
 CAN_CONTAIN = shutil.which(CONTAINER[0]) is not None and subprocess.run([*CONTAINER, "true"]).returncode == 0
-
-
-class Supervised:
-    """The worker under supervisord, as the container starts it; ``python`` is what the programs are started with.
-
-    ``container`` is the command, if any, that shuts it off from the machine's other processes.
-    """
-
-    def __init__(self, stack: Stack, run: Path, python: Path, container: tuple[str, ...]) -> None:
-        self._stack = stack
-        self._socket = run / "supervisor.sock"
-        self._log = stack.folder / "supervisord.log"
-        # Appending, because the programs' output is written by another opening of the file than supervisord's own.
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*container, str(SUPERVISORD), "-c", str(PROJECT / "supervisord.conf")],
-                cwd=run,
-                env={
-                    **stack.environ,
-                    "FERRY_PYTHON": str(python),
-                    "FERRY_HOME": str(PROJECT),
-                    "FERRY_RUN": str(run),
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        stack.processes.append(self.process)
-
-    def log(self) -> str:
-        """Return what the container has printed."""
-        return self._log.read_text(errors="replace")
-
-    def info(self, program: str) -> dict[str, Any]:
-        """Return what supervisord says of a program; nothing while supervisord cannot be asked."""
-        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
-        with ServerProxy("http://127.0.0.1", transport=transport) as proxy:
-            try:
-                told: Any = proxy.supervisor.getProcessInfo(program)
-            except OSError:
-                return {}
-        return dict(told)
-
-    def running(self, program: str, other_than: int = 0) -> int:
-        """Return the pid of a program that has come up, and is not ``other_than``; 0 while it has not."""
-        info = self.info(program)
-        return int(info["pid"]) if info.get("statename") == "RUNNING" and info["pid"] != other_than else 0
-
-    def up(self, program: str, other_than: int = 0) -> int:
-        """Wait until a program has come up, in another process than ``other_than``, and return its pid."""
-        return until(lambda: self.running(program, other_than), f"{program} under supervisord", 30)
-
-    def beat_of(self, pid: int) -> int:
-        """Return how often the uploader with ``pid`` has shown that it lives."""
-        worker = Worker.read(worker_file(self._stack.root, self._stack.environ["RUNPOD_POD_ID"]))
-        return worker.beat if worker is not None and worker.pid == pid else 0
-
-
-@contextmanager
-def supervised(
-    folder: Path, python: Path = Path(sys.executable), container: tuple[str, ...] = ()
-) -> Iterator[Supervised]:
-    # A socket's path has little room, less than a test's folder may take.
-    with stack(folder) as made, tempfile.TemporaryDirectory(prefix="ferry-") as run:
-        yield Supervised(made, Path(run), python, container)
 
 
 def test_each_program_comes_back_and_at_the_end_the_handler_goes_before_the_uploader(tmp_path: Path) -> None:
@@ -109,6 +38,79 @@ def test_each_program_comes_back_and_at_the_end_the_handler_goes_before_the_uplo
         assert end(worker.process, signal.SIGTERM) == 0
         log = worker.log()
         assert 0 < log.rindex("stopped: handler") < log.rindex("uploader stopped") < log.rindex("stopped: uploader")
+
+
+class Watch:
+    """Looks again and again, as long as the block lasts, at who trains and who carries: ``most`` of each at once."""
+
+    def __init__(self, worker: Stack) -> None:
+        self._worker = worker
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look_on)
+        self.most = {"trainers": 0, "ledgers": 0}
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look_on(self) -> None:
+        while not self._over.wait(0.02):
+            launchers = [process for process in self._worker.trainers() if LAUNCHER in cmdline(process)]
+            carriers = [process for process in self._worker.workers("uploader") if has_ledger(process)]
+            self.most["trainers"] = max(self.most["trainers"], len(launchers))
+            self.most["ledgers"] = max(self.most["ledgers"], len(carriers))
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def has_ledger(process: psutil.Process) -> bool:
+    try:
+        return any(Path(file.path).match("ledger.*.sqlite3") for file in process.open_files())
+    except (psutil.Error, OSError):
+        return False
+
+
+@pytest.mark.guarantee("one-writer", fault="supervisord is killed and started again while its programs live on")
+def test_the_programs_of_a_killed_supervisord_finish_while_those_of_the_next_one_wait(tmp_path: Path) -> None:
+    with supervised(tmp_path) as worker, Watch(worker.stack) as watch:
+        first = worker.stack.send(job("first", steps=24, step_seconds=0.1, keep=20))
+        until(lambda: worker.stack.session_step() > 4, worker.log)
+        trainers = {process.pid for process in worker.stack.trainers()}
+        orphans = {program: worker.up(program) for program in PROGRAMS}
+        worker.process.kill()
+        worker.process.wait()
+        worker.start()
+        guard = worker.up("guard", orphans["guard"])
+        until(lambda: "another_handler_works_here" in worker.log(), worker.log)
+        until(lambda: "another_uploader_works_here" in worker.log(), worker.log)
+        second = worker.stack.send(job("second", steps=2000, step_seconds=0.1, keep=500))
+        assert worker.stack.result(first)["status"] == "COMPLETED"
+        assert {pid for pid in trainers if psutil.pid_exists(pid)} == set()
+        until(lambda: worker.stack.phase() is Phase.TRAINING, worker.log)
+        # The programs that nobody supervises are killed in their turn, and those that have waited take over.
+        for program in ("handler", "uploader"):
+            psutil.Process(orphans[program]).kill()
+        until(lambda: "run_taken_over" in worker.log(), worker.log)
+        until(lambda: worker.log().count("uploader ready") == 2, worker.log)
+        worker.stack.cancel(second)
+        until(lambda: worker.log().count("handler ready") == 2, worker.log)
+        for name, outcome in (("first", Outcome.FINISHED), ("second", Outcome.CANCELLED)):
+            manifest = worker.stack.manifest(f"run/{name}")
+            assert manifest is not None
+            assert (manifest.outcome, manifest.complete) == (outcome, True)
+        jobs = worker.stack.queue.queue.jobs
+        assert [(jobs[each].deliveries, jobs[each].results) for each in (first, second)] == [(1, 1), (1, 0)]
+        assert [process.pid for process in worker.stack.workers("handler.guard")] == [guard]
+    assert watch.most == {"trainers": 1, "ledgers": 1}
 
 
 @pytest.mark.skipif(not CAN_CONTAIN, reason="this machine gives no process namespace to its users")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from handler.bar import Bar, parse_bar
@@ -41,3 +43,26 @@ def test_other_bars(line: str, name: str, done: int | None, remaining: float | N
 @pytest.mark.parametrize("line", ["", "25%| of the people", "Saving at step 10", "lora: 12it [00:03,  3.9it/s]"])
 def test_what_is_no_bar(line: str) -> None:
     assert parse_bar(line) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"n:  10%|# | {'9' * 400}/10 [00:01<00:02,  1.0s/it]",
+        f"n:  10%|# | 1/{'9' * 800} [00:01<00:02,  1.0s/it]",
+        f"n:  10%|# | 1/10 [{'9' * 400}:00<00:02,  1.0s/it]",
+        "n:  10%|# | 1/10 [00:01<00:02,  1.2.3s/it]",
+        f"n:  10%|# | 1/10 [00:01<00:02,  0.{'0' * 400}1it/s]",
+        f"n:  10%|# | {'9' * 5000}/{'9' * 5000} [00:01<00:02,  1.0s/it]",
+    ],
+)
+def test_numbers_without_end_are_none(line: str) -> None:
+    bar = parse_bar(line)
+    assert bar is None or (bar.done is None or bar.done < 10**12, math.isfinite(bar.fraction)) == (True, True)
+
+
+@pytest.mark.guarantee("every-wait-ends", fault="the trainer prints a line that would take hours to be understood")
+def test_a_line_longer_than_any_bar_is_none_and_costs_nothing() -> None:
+    # Each of these takes minutes where the whole line is searched.
+    for line in ("x" * 60_000 + "%|", ": " * 30_000 + "1%|", ":  1%|" * 10_000, "n: 1%| " + "1/" * 30_000):
+        assert parse_bar(line) is None

@@ -37,7 +37,9 @@ def test_a_phase_is_written_at_once_and_numbers_once_a_second(tmp_path: Path) ->
     assert (written.warnings, written.beat) == (("one",), 2)
 
 
-def test_a_disk_that_refuses_is_tried_again_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_refuses_is_tried_again_later_and_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     made = book(tmp_path, FakeClock())
 
     def full(*_: object) -> None:
@@ -46,6 +48,8 @@ def test_a_disk_that_refuses_is_tried_again_later(tmp_path: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr("shared.contract.document.write_atomic", full)
         made.enter(Phase.TRAINING)
+        made.write()
     assert Session.read(made.folder.session_file) is None
+    assert caplog.text.count("session_not_written") == 1
     made.write()
     assert Session.read(made.folder.session_file) == made.session

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from handler.config import ConfigError, WrittenFloat, config_name, dump_config, model_name, parse_config
 from handler.config.reading import config_warnings
 from handler.config.yaml_text import MAX_BYTES
+from local.trainer.ferry_trainer.config import replace_variables
 from shared.errors import ErrorCode
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ def test_a_mapping_from_json_has_numbers_that_read_as_numbers() -> None:
 json_values = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(1 << 63), (1 << 64) - 1)
     | st.floats(allow_nan=False)
     | st.text(st.characters(exclude_categories=["Cs"])).filter(lambda text: "${" not in text),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc -:#", max_size=4), inner, max_size=4),
@@ -164,6 +166,64 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
 )
 def test_a_variable_of_the_worker_is_refused_wherever_it_stands(text: str) -> None:
     assert "holds ${" in problem(text)
+
+
+# What a variable can be put together of, in any of YAML's ways of writing it.
+_PIECES = (
+    *("$", "{", "}", "${", "HF_TOKEN", r"\x24", r"\u007b", '"', "'", "\\", "\n", "  ", ": ", "- ", "? ", "|", ">", "#"),
+    *("&a", "*a", "!!", "!!str ", "[", "]", ",", "<<", "~", "0x", "1e5", "=", "%", "@", "\t", "é", "\x85", "\u2028"),
+)
+written = st.lists(st.sampled_from(_PIECES), max_size=24).map("".join)
+
+
+class Everything(dict[str, str]):
+    """An environment that has every variable."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> str:
+        return "canary"
+
+
+def is_left_alone_by_the_toolkit(config: dict[str, Any]) -> bool:
+    """Return whether the toolkit puts no variable into what is written; one that would be is refused."""
+    try:
+        content = dump_config(config).decode()
+    except ConfigError:
+        return True
+    return replace_variables(content, Everything()) == content
+
+
+@pytest.mark.guarantee("contained", fault="YAML is put together at random of what variables are made of")
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(written, st.sampled_from(["value: {}", "value: '{}'", 'value: "{}"', "{}: 1", "value: |\n        {}"]))
+def test_no_way_of_writing_it_brings_a_variable_to_the_toolkit(text: str, place: str) -> None:
+    source = f"job: t\nconfig:\n  process:\n    - type: t\n      {place.replace('{}', text)}\n"
+    try:
+        config = parse_config(source)
+    except ConfigError:
+        return
+    assert is_left_alone_by_the_toolkit(config)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.recursive(written, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(written, inner, max_size=3)))
+def test_no_json_brings_a_variable_to_the_toolkit(value: object) -> None:
+    try:
+        config = parse_config({"job": "t", "config": {"process": [{"type": "t", "value": value}]}})
+    except ConfigError:
+        return
+    assert is_left_alone_by_the_toolkit(config)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.text(max_size=60) | written)
+def test_whatever_is_submitted_is_read_or_refused(text: str) -> None:
+    with suppress(ConfigError):
+        parse_config(text)
+    with suppress(ConfigError):
+        parse_config(f"config: {{process: [{{type: t, value: {text}}}]}}")
 
 
 def test_a_variable_in_a_comment_harms_nobody() -> None:

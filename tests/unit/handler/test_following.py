@@ -14,7 +14,7 @@ from handler.drain import newest_word
 from handler.earlier import falls_silent, is_open_elsewhere
 from handler.following import follow
 from handler.job import parse_job
-from handler.pipeline import run_job
+from handler.reception import run_job
 from handler.threads import EndedEarlyError
 from handler.watch import Stop, StopRequest
 from shared.clock import SystemClock

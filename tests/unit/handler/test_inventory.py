@@ -37,3 +37,17 @@ def test_a_later_handler_reads_what_was_there_before(tmp_path: Path) -> None:
 
 def test_no_output_is_an_empty_inventory(tmp_path: Path) -> None:
     assert take_inventory(tmp_path / "absent") == Inventory()
+
+
+def test_odd_names_and_folders_without_end_are_taken_note_of(tmp_path: Path) -> None:
+    session = make_session(tmp_path)
+    (session.output / os.fsdecode(b"odd\xff.txt")).write_text("a")
+    (session.output / "link").symlink_to("/")
+    folder = session.output
+    for _ in range(1200):
+        folder = folder / "d"
+        os.mkdir(folder)  # noqa: PTH102 - pathlib's calls itself for each
+    inventory = take_inventory(session.output)
+    assert inventory.files.keys() == {"odd\\xff.txt", "link"}
+    inventory.write(before_file(session))
+    assert Inventory.read(before_file(session)) == inventory

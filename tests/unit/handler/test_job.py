@@ -175,3 +175,16 @@ def test_the_hash_tells_inputs_apart_and_nothing_else() -> None:
         len({of(), of(config=CONFIG + "# x"), of(dataset_config={"bucket_name": "datasets", "folder_path": "dogs"})})
         == 3
     )
+
+
+@pytest.mark.parametrize("identity", ["x" * 201, "a\nb", "a\x1b[31m"])
+def test_an_id_that_no_log_could_show_is_refused(identity: str) -> None:
+    assert "id must be text of at most 200 printable characters" in refusal({**event(), "id": identity}).sentence
+
+
+def test_warnings_have_an_end() -> None:
+    fields = {f"{'x' * 1000}{number}": 1 for number in range(3000)}
+    warnings = parse_job(event(**fields)).warnings
+    assert len(warnings) == 21
+    assert warnings[-1] == "and 2980 more"
+    assert max(map(len, warnings)) < 500

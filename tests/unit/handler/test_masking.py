@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from handler.masking import masked
-from shared.log import MASK
+from shared.secrecy import MASK
 
 
 def test_telling_keys_and_known_secrets_are_masked_and_nothing_else() -> None:

@@ -13,7 +13,7 @@ import pytest
 import handler.pipeline
 import handler.threads
 import handler.watch
-from handler.pipeline import run_job
+from handler.reception import run_job
 from handler.watch import Stop, StopRequest
 from shared.contract.session import Outcome, Phase
 from shared.contract.upload import Upload

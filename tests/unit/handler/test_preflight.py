@@ -16,7 +16,7 @@ from shared.contract.upload import DrainReceipt, Upload, Worker
 from shared.errors import ErrorCode, FerryError
 from shared.layout import SessionFolder, worker_file
 from shared.storage.errors import StorageError, Trouble
-from shared.storage.records import BucketRecord
+from shared.storage.records import BucketRecord, FolderListing, ObjectRecord
 from tests.unit.handler.crew import Place, job, place
 from tests.unit.handler.made import NOW, FakeClock, folder, session
 
@@ -182,3 +182,54 @@ def test_a_model_that_may_not_fit_is_warned_of_unless_it_is_there(
     assert "only 10.0 GiB are free" in warning
     (tmp_path / "models" / "hub" / "models--black-forest-labs--FLUX.1-dev").mkdir(parents=True)
     assert check(made, config=config).warnings == ()
+
+
+def test_a_trainer_that_still_lives_here_is_told_before_anything_is_staged(
+    made: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stray = FerryError(ErrorCode.BUSY, "One still lives.")
+
+    def one_lives(root: Path) -> None:
+        assert root == made.root
+        raise stray
+
+    monkeypatch.setattr("handler.preflight.check_none_lives", one_lives)
+    assert refusal(made) is stray
+    assert made.storage.calls == []
+
+
+@pytest.mark.guarantee("secret", fault="a job's configuration, or its place, holds the worker's own token")
+@pytest.mark.parametrize("field", ["config", "upload_config"])
+def test_a_job_that_holds_a_secret_is_refused_before_anything_is_written(made: Place, field: str) -> None:
+    token = "hf_canaryOfTheHubToken0123"
+    made.workshop.environ["HF_TOKEN"] = token  # type: ignore[index]
+    changes: dict[str, Any] = {"upload_config": {"bucket_name": "outputs", "folder_path": f"runs/{token}"}}
+    if field == "config":
+        config = cast("dict[str, Any]", job()["input"]["config"])
+        config["meta"] = {"note": [f"see {token}"]}
+        changes = {"config": config}
+    error = refusal(made, **changes)
+    assert error.code is ErrorCode.INVALID_INPUT
+    assert error.sentence.startswith("The job holds the value of HF_TOKEN, which must stay secret: leave it out.")
+    assert made.storage.calls == []
+
+
+def test_a_short_secret_may_be_an_ordinary_word(made: Place) -> None:
+    made.workshop.environ["MODEL_KEY"] = "extension"  # type: ignore[index]
+    check(made)
+
+
+@pytest.mark.guarantee("one-writer", fault="a run's place is chosen inside the folders of another run's results")
+@pytest.mark.parametrize("folder_name", ["samples", "checkpoints", "logs", "outputs", "incomplete"])
+def test_a_place_among_another_runs_results_is_refused(
+    made: Place, monkeypatch: pytest.MonkeyPatch, folder_name: str
+) -> None:
+    claims: dict[str, tuple[ObjectRecord, ...]] = {}
+    monkeypatch.setattr(made.storage, "folder", lambda bucket, prefix: FolderListing((), claims.get(prefix, ())))
+    inside = {"bucket_name": "outputs", "folder_path": f"runs/1/{folder_name}/deeper"}
+    check(made, upload_config=inside)
+    claims["runs/1/claims"] = (ObjectRecord("runs/1/claims/1.json", 2, None),)
+    error = refusal(made, upload_config=inside)
+    assert error.code is ErrorCode.INVALID_INPUT
+    assert f"leads into {folder_name}/ of the run whose results are at runs/1" in error.sentence
+    check(made, upload_config={"bucket_name": "outputs", "folder_path": "runs/1/other"})

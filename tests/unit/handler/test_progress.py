@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from handler.console import Line, LineReader
-from handler.progress import Run, State, advance, expand, step_in_name
+from handler.progress import _MOST_SAVED, Run, State, advance, expand, step_in_name
+from handler.training import _exists
 from shared.contract.session import Phase, Progress, Saved
 from tests.unit.handler.toolkits import LOGS
 
@@ -176,3 +178,25 @@ def test_nan_counts_from_where_it_began_and_only_while_it_lasts() -> None:
 )
 def test_the_step_in_a_name(path: str, step: int | None) -> None:
     assert step_in_name(path) == step
+
+
+@pytest.mark.parametrize("digits", [13, 5000])
+def test_a_step_beyond_all_steps_is_not_taken(digits: int) -> None:
+    assert after(f"Saving at step {'9' * digits}").saving_step is None
+    assert after(f"Found step {'9' * digits} in metadata, starting from there").start_step is None
+
+
+def test_a_saved_path_that_no_disk_takes_or_that_leads_in_circles_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    run = Run(name="lora", output=tmp_path, exists=partial(_exists, tmp_path))
+    for path in ("loop/x.safetensors", "a" * 300 + ".safetensors", "a/" * 3000 + "x.safetensors", "../../etc/passwd"):
+        state = after(f"Saved checkpoint to {tmp_path}/{path}", run=run)
+        assert all(not saved.path.startswith((".", "/")) for saved in state.saved)
+
+
+def test_only_so_many_savings_are_remembered() -> None:
+    state = State()
+    for number in range(_MOST_SAVED + 5):
+        state = after(f"Saved checkpoint to {FOLDER}/lora_{number:09d}.safetensors", state=state)
+    assert len(state.saved) == _MOST_SAVED
+    assert state.saved[-1].step == _MOST_SAVED + 4

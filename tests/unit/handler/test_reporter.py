@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from handler.reporter import PACE_SECONDS, Reporter
 from shared.contract.session import Progress
+from shared.layout import SessionFolder
 from tests.unit.handler.made import FakeClock, folder, session
 
 if TYPE_CHECKING:
@@ -28,6 +29,18 @@ def test_updates_keep_the_pace_and_carry_a_number(tmp_path: Path) -> None:
     clock.passed += 100
     reporter.tell(shown)
     assert len(sent) == 2
+
+
+def test_warnings_go_along_but_an_update_stays_small(tmp_path: Path) -> None:
+    sent: list[Mapping[str, Any]] = []
+    clock = FakeClock()
+    reporter = Reporter(sent.append, clock)
+    reporter.tell(session(folder(tmp_path)), ["w" * 1000] * 10)
+    clock.passed += PACE_SECONDS
+    reporter.tell(session(SessionFolder(tmp_path)))
+    assert len(sent[0]["warnings"]) == 3
+    assert len(str(sent[0])) < 1200
+    assert "warnings" not in sent[1]
 
 
 def test_nothing_to_wait_for_when_nothing_was_sent() -> None:

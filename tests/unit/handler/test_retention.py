@@ -71,7 +71,7 @@ def test_a_deletion_that_was_cut_off_is_finished_and_nobody_meets_half_a_session
 ) -> None:
     make(tmp_path, 1)
     with monkeypatch.context() as patch:
-        patch.setattr("handler.retention.shutil.rmtree", lambda *_, **__: None)
+        patch.setattr("shared.retention.shutil.rmtree", lambda *_, **__: None)
         prune(tmp_path, "worker", 0)
     assert list(sessions(tmp_path)) == []
     assert len(list(tmp_path.iterdir())) == 1

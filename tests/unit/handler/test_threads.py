@@ -84,6 +84,28 @@ def test_a_thread_that_hears_nothing_is_left_to_itself() -> None:
     asyncio.run(cancelled())
 
 
+@pytest.mark.guarantee("every-wait-ends", fault="RunPod ends the worker while a call to Storage hangs")
+def test_a_worker_that_is_being_stopped_does_not_wait_for_it_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handler.threads.HURRIED_SECONDS", 0.01)
+    begun, let_go = threading.Event(), threading.Event()
+
+    def hang(_: threading.Event) -> bool:
+        begun.set()
+        return let_go.wait()
+
+    async def stopped() -> None:
+        stop = StopRequest()
+        task = asyncio.create_task(in_thread(stop, hang, give_up_seconds=1e6))
+        assert await asyncio.to_thread(begun.wait, 60)
+        stop.ask(Stop.INTERRUPTED)
+        # Otherwise this would wait for ever: nobody lets it go before.
+        with pytest.raises(EndedEarlyError):
+            await task
+        let_go.set()
+
+    asyncio.run(stopped())
+
+
 def test_undisturbed_work_ends_before_the_cancellation_goes_on() -> None:
     async def cancelled() -> None:
         gate, done = asyncio.Event(), []

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from handler.trainer import MARKER, check_toolkit, command, environment, live_trainers, start
+from handler.trainer import MARKER, PROJECT, check_toolkit, command, environment, live_trainers, start
 from handler.tree import Tree
 from shared.contract.process import find
 from shared.contract.trainer_exit import TrainerExit
@@ -144,3 +145,40 @@ def test_a_living_trainer_is_found_by_its_marker_and_an_ended_one_is_not(tmp_pat
     assert dict(live_trainers())[session.path].pid == root.pid
     assert asyncio.run(Tree(session.path, root).end(polite_seconds=0))
     assert session.path not in dict(live_trainers())
+
+
+@pytest.mark.guarantee(
+    "one-writer", fault="a trainer that outlived its handler still lives when the next job is to start"
+)
+def test_no_second_trainer_is_started_while_one_of_the_same_root_lives(tmp_path: Path) -> None:
+    first, second = make_session(tmp_path, 1), make_session(tmp_path, 2)
+    settings = make_settings(make_toolkit(tmp_path / "toolkit", "import signal; signal.pause()"))
+    root = start(first, settings, os.environ)
+    for again in (first, second):
+        with pytest.raises(FerryError, match=rf"training_session_1 still lives .*process {root.pid}") as refused:
+            start(again, settings, os.environ)
+        assert refused.value.code is ErrorCode.BUSY
+    assert not second.trainer_output.exists()
+    elsewhere = make_session(tmp_path / "another root", 1)
+    other = start(elsewhere, settings, os.environ)
+    assert asyncio.run(Tree(first.path, root).end(polite_seconds=0))
+    last = start(second, settings, os.environ)
+    for session, each in ((second, last), (elsewhere, other)):
+        assert asyncio.run(Tree(session.path, each).end(polite_seconds=0))
+
+
+def test_an_interpreter_that_ends_has_no_launcher_left_to_complain_about(tmp_path: Path) -> None:
+    toolkit = make_toolkit(tmp_path / "toolkit", "import signal; signal.pause()")
+    session = make_session(tmp_path)
+    code = f"""
+import asyncio, os, pathlib
+from handler.trainer import start
+from handler.tree import Tree
+from shared.layout import SessionFolder
+from tests.unit.handler.toolkits import make_settings
+session = SessionFolder(pathlib.Path({str(session.path)!r}))
+root = start(session, make_settings(pathlib.Path({str(toolkit)!r})), os.environ)
+assert asyncio.run(Tree(session.path, root).end(polite_seconds=0))
+"""
+    done = subprocess.run([sys.executable, "-W", "always", "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import handler.tree
 import handler.watch
+from handler.drain import INTERRUPTED_SECONDS
 from handler.follow import position_file
+from handler.stop import HURRIED_SECONDS
 from handler.trainer import PROJECT, live_trainers, start
 from handler.watch import Report, Stop, StopRequest, Watched, watch
-from shared.clock import SystemClock
+from shared.clock import Clock, Deadline, SystemClock
 from shared.contract.session import Phase
 from shared.layout import SessionFolder
 from tests.unit.handler.toolkits import (
@@ -49,6 +52,9 @@ while done < 4:
     time.sleep(0.01)
 """
 HANGS = "print('ready', flush=True)\nimport signal\nsignal.pause()"
+STUBBORN = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('ready', flush=True)\nsignal.pause()"
+# RunPod's are about ten, and the answer is still to be posted.
+GRACE_SECONDS = 9.0
 WORKS = "print('ready', flush=True)\nwhile True: pass"
 
 
@@ -116,6 +122,39 @@ def test_a_wish_ends_the_training_and_the_first_reason_counts(tmp_path: Path, sc
     result = asyncio.run(scenario())
     assert (result.stopped, result.exit_code, result.clean) == (Stop.CANCELLED, -signal.SIGINT, True)
     assert result.tail[0] == "ready"
+
+
+class Counted(Deadline):
+    """Counts the seconds that are granted, and grants a tenth of them."""
+
+    seconds = 0.0
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        Counted.seconds += seconds
+        super().__init__(clock, seconds / 10)
+
+
+@pytest.mark.guarantee("every-wait-ends", fault="RunPod ends the worker, and the trainer ignores SIGINT")
+def test_the_end_of_a_stubborn_trainer_and_the_drain_fit_into_what_runpod_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler.tree, "Deadline", Counted)
+    session = make_session(tmp_path)
+    follower = make_follower(session)
+    settings, root = begin(session, STUBBORN)
+
+    async def scenario() -> Watched:
+        stop = StopRequest()
+        watching = asyncio.create_task(watched(session, root, settings, follower, stop=stop))
+        await until(lambda: is_said(session, "ready"))
+        Counted.seconds = 0.0
+        stop.ask(Stop.INTERRUPTED)
+        return await watching
+
+    result = asyncio.run(scenario())
+    assert (result.stopped, result.clean) == (Stop.INTERRUPTED, True)
+    assert 0 < Counted.seconds <= HURRIED_SECONDS
+    assert HURRIED_SECONDS + INTERRUPTED_SECONDS <= GRACE_SECONDS
 
 
 def test_a_cancelled_watch_ends_the_training_and_stays_cancelled(tmp_path: Path) -> None:

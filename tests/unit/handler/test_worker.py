@@ -63,6 +63,38 @@ def test_a_second_job_meanwhile_is_refused_and_the_next_one_is_not(
     asyncio.run(running())
 
 
+@pytest.mark.guarantee("trained-once", fault="RunPod delivers a job to one worker twice at once")
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_the_same_job_meanwhile_gets_the_same_answer(
+    made: Place, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    gate = asyncio.Event()
+    started: list[object] = []
+
+    async def run(event: Mapping[str, Any], *_: object) -> dict[str, Any]:
+        started.append(event["id"])
+        await gate.wait()
+        return {"success": True}
+
+    monkeypatch.setattr(handler.worker, "run_job", run)
+    worker = Worker(made.workshop.settings, made.workshop.storage)
+
+    async def running() -> dict[str, Any]:
+        first = asyncio.create_task(worker.handle({"id": "1", "input": {"a": 1}}))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(worker.handle({"id": "1", "input": {"a": 1}}))
+        await asyncio.sleep(0)
+        assert (await worker.handle({"id": "1", "input": {"a": 2}}))["error_code"] == "busy"
+        if cancelled:
+            first.cancel()
+        gate.set()
+        return await second
+
+    answer = asyncio.run(running())
+    assert answer.get("error_code") == ("cancelled" if cancelled else None)
+    assert started == ["1"]
+
+
 def test_a_defect_is_answered_without_a_traceback_and_the_worker_goes_on(
     made: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -94,3 +96,24 @@ def test_no_escape_is_cut_in_the_middle() -> None:
 def test_joining_leaves_no_empty_segment() -> None:
     assert keys.join("", "a", "/b/", "") == "a/b"
     assert keys.join("", "") == ""
+
+
+@given(paths, paths, st.integers(0, keys.MAX_KEY // 2))
+def test_what_is_shortened_stays_told_apart(one: str, other: str, room: int) -> None:
+    below = "p" * room
+    assert (keys.fit(keys.escape(one), below) == keys.fit(keys.escape(other), below)) is (one == other)
+
+
+def test_folders_that_are_pressed_together_stay_told_apart() -> None:
+    one, other = ("outputs/" + mark.join(["deep"] * 200) + ".txt" for mark in ("/", "_"))
+    assert keys.fit(one) != keys.fit(other)
+    assert keys.fit("outputs/a/b.txt", "p" * 890) != keys.fit("outputs/a_b.txt", "p" * 890)
+
+
+@given(paths, st.lists(segments, max_size=3).map("/".join), segments)
+def test_a_key_lies_below_its_prefix_and_nowhere_else(path: str, folder: str, name: str) -> None:
+    prefix = keys.join(keys.escape(folder), keys.escape_segment(name))
+    key = keys.join(prefix, "outputs", keys.escape(path))
+    assert key.startswith(f"{prefix}/outputs/")
+    assert posixpath.normpath(key) == key
+    assert posixpath.normpath(unquote(key)) == unquote(key)

@@ -75,6 +75,21 @@ def test_what_is_wrong_is_named_in_one_line(name: str, value: str) -> None:
     assert "\n" not in caught.value.sentence
 
 
+def test_the_key_may_be_in_a_file_which_goes_before_the_other(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("key-of-the-file\n")
+    known = read_settings({**KNOWN, "SUPABASE_SERVICE_KEY_FILE": str(file)}, NOWHERE).storage
+    assert (known.key, known.key_file) == ("key-of-the-file", file)
+    alone = {name: value for name, value in KNOWN.items() if name != "SUPABASE_SERVICE_KEY"}
+    assert read_settings({**alone, "SUPABASE_SERVICE_KEY_FILE": str(file)}, NOWHERE).storage == known
+    assert "key-of-the-file" not in repr(known)
+
+
+def test_a_key_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FerryError, match=r"SUPABASE_SERVICE_KEY_FILE is .*no such file"):
+        read_settings({**KNOWN, "SUPABASE_SERVICE_KEY_FILE": str(tmp_path / "none")}, NOWHERE)
+
+
 @pytest.mark.parametrize(
     ("text", "count"),
     [("1048576", 1 << 20), ("20G", 20 << 30), ("500 MB", 500 << 20), ("1.5k", 1536), ("2TiB", 2 << 40)],

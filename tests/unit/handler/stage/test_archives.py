@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import random
 import shutil
 import stat
 import struct
+import tracemalloc
 import zipfile
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from handler.stage import archives
-from handler.stage.archives import safe_members, unpack
+from handler.stage.archives import MAX_DIRECTORY_BYTES, safe_members, unpack
 from shared.errors import ErrorCode, FerryError
 from tests.unit.handler.stage.conftest import zipped
 
@@ -72,7 +74,21 @@ def test_names_in_other_encodings(into: Path, raw: bytes, name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../evil", "a/../../evil", "/etc/evil", "..\\evil", "C:\\evil", "c:evil", "a//b", "a/./b", "a\x01b", "x" * 256],
+    [
+        *(
+            "../evil",
+            "a/../../evil",
+            "/etc/evil",
+            "..\\evil",
+            "C:\\evil",
+            "c:evil",
+            "a//b",
+            "a/./b",
+            "a\x01b",
+            "x" * 256,
+        ),
+        *("a\nb", "a\rb", "a/" * 64 + "b", "/".join(["x" * 200] * 6)),
+    ],
 )
 def test_a_name_that_leads_out_is_refused(into: Path, name: str) -> None:
     assert refusal(zipped({"1.jpg": b"1", name: b"x"}), into).code is ErrorCode.INVALID_INPUT
@@ -166,3 +182,76 @@ def test_unpacking_can_be_stopped(into: Path) -> None:
 
     with pytest.raises(InterruptedError):
         unpack(archive, "a.zip", into, stop)
+
+
+def directory_of(count: int) -> bytes:
+    """Return an archive that is nothing but a list of ``count`` empty members, in the form that has no limit."""
+    entry = b"PK\x01\x02" + struct.pack("<6H3L5H2L", 20, 20, 0, 0, 0, 33, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
+    size = len(entry) * count
+    end = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, 0)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, size, 1)
+    return (
+        entry * count
+        + end
+        + locator
+        + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, *[0xFFFF] * 2, *[0xFFFFFFFF] * 2, 0)
+    )
+
+
+@pytest.mark.guarantee("contained", fault="an archive lists a million members, which would take a gigabyte to read")
+def test_a_bomb_of_members_is_not_even_listed(into: Path) -> None:
+    count = MAX_DIRECTORY_BYTES // 47 + 1
+    into.with_name("a.zip").write_bytes(directory_of(count))
+    tracemalloc.start()
+    with pytest.raises(FerryError, match="its list of files is too long"):
+        unpack(into.with_name("a.zip"), "a.zip", into, lambda: None)
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
+    assert "holds 'a' twice" in refusal(directory_of(2), into).sentence
+
+
+def test_a_name_that_is_no_text_although_it_says_so(into: Path) -> None:
+    content = zipped({"ää.jpg": b"1"}).replace("ää".encode(), b"\xff\xfe\xfd\xfc")
+    assert "is no zip archive, or a broken one" in refusal(content, into).sentence
+
+
+def test_a_member_without_a_name(into: Path) -> None:
+    content = bytearray(zipped({"a": b"1"}))
+    for signature, length, name in ((b"PK\x03\x04", 26, 30), (b"PK\x01\x02", 28, 46)):
+        start = content.index(signature)
+        struct.pack_into("<H", content, start + length, 0)
+        del content[start + name]
+    end = content.index(b"PK\x05\x06")
+    struct.pack_into("<2L", content, end + 12, *(value - 1 for value in struct.unpack_from("<2L", content, end + 12)))
+    assert "would not lie inside the dataset" in refusal(bytes(content), into).sentence
+
+
+METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+
+
+@pytest.mark.guarantee("contained", fault="an archive's bytes are changed at random")
+@pytest.mark.parametrize("method", METHODS)
+def test_whatever_the_bytes_are_an_archive_is_unpacked_inside_or_refused(
+    into: Path, method: int, recwarn: pytest.WarningsRecorder
+) -> None:
+    chance = random.Random(method)
+    whole = zipped({"a/1.jpg": b"some content " * 40, "ä.txt": "x" * 100, "b/c/2.txt": b""}, method)
+    refused = 0
+    for _ in range(100):
+        content = bytearray(whole)
+        for _ in range(chance.randrange(1, 4)):
+            start = chance.randrange(len(content))
+            changed = chance.choice(
+                [b"\x00", b"\xff", b"\xff" * 4, b"\x00" * 4, b"../", bytes([chance.randrange(256)])]
+            )
+            content[start : start + len(changed)] = changed
+        try:
+            paths = unpacked(bytes(content), into)
+        except FerryError:
+            refused += 1
+        else:
+            assert all((into / path).resolve().is_relative_to(into) for path in paths)
+        assert {path.name for path in into.parent.iterdir()} == {"a.zip", "into"}
+        shutil.rmtree(into)
+        into.mkdir()
+    assert 20 < refused < 100

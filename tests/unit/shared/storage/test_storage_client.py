@@ -5,6 +5,7 @@ import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -22,9 +23,13 @@ from tests.unit.shared.storage.scripted import (
     no_bucket,
     no_object,
     page,
+    refusal,
     sent,
     storage,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_an_upload_carries_what_the_object_is_to_be() -> None:
@@ -105,6 +110,23 @@ def test_the_key_never_shows() -> None:
             call()
         assert caught.value.trouble is Trouble.DENIED
         assert KEY not in str(caught.value)
+
+
+@pytest.mark.guarantee("nothing-lost", fault="the key is rotated while requests are made")
+def test_a_rotated_key_goes_with_the_very_next_request_and_none_of_both_shows(tmp_path: Path) -> None:
+    file, fresh = tmp_path / "key", tmp_path / "fresh"
+    file.write_text(KEY)
+    new = f"{KEY}-new"
+    script = Script([bucket_row(), refusal("403", "Unauthorized", f"neither {KEY} nor {new}", "AccessDenied")])
+    client = Storage(StorageSettings(PROJECT, KEY, file), transport=httpx.MockTransport(script))
+    client.bucket("b")
+    fresh.write_text(new)
+    fresh.replace(file)
+    with pytest.raises(StorageError) as caught:
+        client.put("b", "k", BytesBody(b"x"), content_type="text/plain", metadata={})
+    carried = [(request.headers["authorization"], request.headers["apikey"]) for request in script.requests]
+    assert carried == [(f"Bearer {key}", key) for key in (KEY, new)]
+    assert KEY not in caught.value.sentence
 
 
 @pytest.mark.parametrize("key", ["", "two\nlines", "two words", "schlüssel", "\x00"])

@@ -5,7 +5,7 @@ import pytest
 from storage3.exceptions import StorageApiError
 
 from shared.storage.errors import StorageError, Trouble
-from shared.storage.failures import failed, translated, understood
+from shared.storage.failures import failed, reading, translated, understood
 
 SECRET = "very-secret-key"
 
@@ -82,6 +82,19 @@ def test_an_answer_that_is_not_storages_may_pass() -> None:
         raise KeyError("id")
     assert caught.value.trouble is Trouble.BROKEN
     assert caught.value.transient
+
+
+@pytest.mark.parametrize("trouble", [Trouble.EXISTS, Trouble.UPLOAD_GONE, Trouble.OFFSET_CONFLICT])
+def test_what_only_a_writer_can_be_told_says_that_the_server_is_confused(trouble: Trouble) -> None:
+    with pytest.raises(StorageError) as caught, reading("Listing b"):
+        raise StorageError(trouble, "Listing b", "it says so", status=409)
+    assert (caught.value.trouble, caught.value.transient, caught.value.status) == (Trouble.BROKEN, True, 409)
+
+
+def test_a_reader_is_told_the_rest_as_it_is() -> None:
+    with pytest.raises(StorageError) as caught, reading("Listing b"):
+        raise StorageError(Trouble.DENIED, "Listing b", "it says so")
+    assert caught.value.trouble is Trouble.DENIED
 
 
 def test_other_errors_pass_through() -> None:

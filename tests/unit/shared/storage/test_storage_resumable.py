@@ -127,6 +127,7 @@ def test_the_offset_is_asked_for() -> None:
         (400, "text/plain;charset=UTF-8", Trouble.UPLOAD_GONE),
         (400, "application/json; charset=utf-8", Trouble.DENIED),
         (423, "text/plain;charset=UTF-8", Trouble.LOCKED),
+        (409, "text/plain;charset=UTF-8", Trouble.OFFSET_CONFLICT),
         (404, "text/html", Trouble.BROKEN),
         (502, "text/html", Trouble.UNREACHABLE),
     ],
