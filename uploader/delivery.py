@@ -36,7 +36,11 @@ if TYPE_CHECKING:
 # Above this Supabase asks for resumable uploads.
 STANDARD_LIMIT = 6_000_000
 
+# Storage is asked whether it takes files of such a size before they are read: a sparse file may claim to be a terabyte.
+_WORTH_ASKING = 1 << 30
+
 _EVERYBODYS = frozenset({Trouble.DENIED, Trouble.BUCKET_NOT_FOUND})
+_FOR_GOOD = frozenset({Trouble.TOO_LARGE, Trouble.WRONG_TYPE, Trouble.INVALID_KEY})
 _MOST_REFUSALS = 3
 # A volume that stutters comes back within some minutes.
 _MOST_MISREADINGS = 8
@@ -49,8 +53,8 @@ class Parcel:
     """A version to deliver: its row, where its bytes are, where they go, and how it may change meanwhile.
 
     ``growing``: only bytes are added, so the version is a prefix. ``spool`` is where a copy lies, or is put first
-    because the writer rewrites the file in place. ``held`` is a descriptor of the version, should its name be gone; it
-    belongs to the parcel. ``known`` is what lay at the key when the ledger was made (size, eTag).
+    because the writer rewrites the file in place. ``held`` is a descriptor of the version, should its name be gone or
+    another file's; it belongs to the parcel. ``known`` is what lay at the key when the ledger was made (size, eTag).
     """
 
     row: Row
@@ -148,6 +152,8 @@ class Deliverer:
 
     def _deliver(self, parcel: Parcel, sent: Sending) -> Result:
         row = parcel.row
+        if row.sha256 is None and row.version.size >= _WORTH_ASKING:
+            self._ask_for_room(parcel)
         source = self._source(parcel)
         with _open(source, parcel.held) as file:
             if not _is_version(file, parcel, source):
@@ -163,6 +169,13 @@ class Deliverer:
                 self._ledger.doubt(row.key)
                 there = self._verified(parcel, self._send(parcel, file, sha256, sent), sha256, sent, old)
             return Delivered(self._stored(parcel, sha256, there), sent.bytes)
+
+    def _ask_for_room(self, parcel: Parcel) -> None:
+        """Raise StorageError (TOO_LARGE) where Storage would refuse the file in the end."""
+        size, kind = parcel.row.version.size, content_type(parcel.key)
+        if not self._sender.retry(lambda: self._sender.storage.takes(parcel.bucket, size, kind)):
+            what = f"Uploading {parcel.bucket}/{parcel.key}"
+            raise StorageError(Trouble.TOO_LARGE, what, f"Storage takes no file of {size} bytes")
 
     def _source(self, parcel: Parcel) -> Path:
         if parcel.spool is None:
@@ -252,13 +265,12 @@ def content_type(key: str) -> str:
 
 @contextmanager
 def _open(path: Path, held: int | None) -> Iterator[BinaryIO]:
-    # Neither a link nor a FIFO that was put in the file's place is followed or waited for.
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        if held is None:
-            raise
+    if held is not None:
+        # Another file may lie in its place by now: this is the version that was settled.
         descriptor = os.dup(held)
+    else:
+        # Neither a link nor a FIFO that was put in the file's place is followed or waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     what = strange(os.fstat(descriptor).st_mode)
     if what is not None:
         os.close(descriptor)
@@ -283,9 +295,10 @@ def _result(error: StorageError, sent: Sending) -> Result:
     if error.trouble in _EVERYBODYS:
         # A wrong key or a missing bucket is not this file's fault, unless Storage is content with everything else.
         return Later(error.sentence, server_down=True, moved=moved, most_attempts=_MOST_REFUSALS)
-    if error.trouble is Trouble.BROKEN and not error.transient:
-        return Later(error.sentence, most_attempts=_MOST_REFUSALS)
     if error.transient:
         down = error.trouble in {Trouble.UNREACHABLE, Trouble.BUSY}
         return Later(error.sentence, server_down=down, moved=moved, retry_after=error.retry_after)
-    return Refused(error.sentence)
+    if error.trouble in _FOR_GOOD:
+        return Refused(error.sentence)
+    # No answer to an upload that may overwrite: the server, or what stands before it, is confused, and seldom for long.
+    return Later(error.sentence, most_attempts=_MOST_REFUSALS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -53,12 +51,17 @@ class Flight:
         """Return what is under way."""
         return tuple(self._flying)
 
-    def launch(self, now: float, *, ended: bool) -> None:
-        """Fill the free lanes with what may be sent now (Unix seconds). ``ended``: nobody writes any more."""
+    def launch(self, now: float, *, ended: bool, alone: bool = False) -> None:
+        """Fill the free lanes with what may be sent now (Unix seconds).
+
+        ``ended``: nobody writes any more. ``alone``: one file at a time.
+        """
         for lane in (Lane.SMALL, Lane.LARGE):
             free = self._lanes.free(lane)
-            for row in self._next(lane, now, free + len(self._flying), ended=ended) if free else ():
-                if free and row.path not in self._flying and self._ledger.start(row):
+            if alone:
+                free = min(free, 1 - len(self._flying))
+            for row in self._next(lane, now, free + len(self._flying), ended=ended) if free > 0 else ():
+                if free > 0 and row.path not in self._flying and self._ledger.start(row):
                     self._start(row, lane, ended=ended)
                     free -= 1
 
@@ -71,43 +74,37 @@ class Flight:
 
     def _next(self, lane: Lane, now: float, count: int, *, ended: bool) -> list[Row]:
         if lane is Lane.SMALL:
-            return self._ledger.next_small(now, STANDARD_LIMIT, count)
+            return self._ledger.next_small(now, STANDARD_LIMIT, count, newest_first=ended)
         rows = self._ledger.next_large(now, STANDARD_LIMIT, count, newest_first=ended)
         # The optimizer's state is large, changes at every save, and only the newest is of use: it goes when there is
         # nothing else to do.
-        return rows or ([] if self._flying or ended else self._ledger.next_optimizer(now))
+        return rows or ([] if self._flying or ended else self._optimizer(now))
+
+    def _optimizer(self, now: float) -> list[Row]:
+        """Return the optimizer's state if its copy fits; at the end it needs none."""
+        return [row for row in self._ledger.next_optimizer(now) if self._keeper.has_room(row.version.size)]
 
     def _start(self, row: Row, lane: Lane, *, ended: bool) -> None:
+        spool = self._spool(row, ended=ended)
         parcel = Parcel(
             row=row,
             file=self._run.output / row.path,
             bucket=self._run.bucket,
             key=keys.join(self._run.prefix, row.key),
             growing=nature(row.path, self._run.name).growing,
-            spool=self._spool(row, ended=ended),
-            held=self._keeper.descriptor(row),
+            spool=spool,
+            held=None if spool else self._keeper.descriptor(row),
             known=self._ledger.known_object(row.key),
         )
         future = self._lanes.submit(lane, partial(self._deliverer.deliver, parcel))
         self._flying[row.path] = _Flying(row, future)
 
     def _spool(self, row: Row, *, ended: bool) -> Path | None:
+        spool = self._keeper.spool
         if row.source is not None:
-            return self._run.spool / row.source
+            return spool.path(row.source)
         if row.kind is not Kind.OPTIMIZER:
             return None
-        copy = spool_file(self._run, row)
-        for other in self._run.spool.glob(f"*-{_mark(row)}"):
-            if other != copy:
-                # Of a version that nobody wants any more.
-                other.unlink(missing_ok=True)
+        spool.only(row)
+        copy = spool.optimizer(row)
         return copy if not ended or copy.exists() else None
-
-
-def spool_file(run: Run, row: Row) -> Path:
-    """Return where the copy of this version lies, or would lie."""
-    return run.spool / (row.source or f"{row.version.mtime_ns}-{row.version.size}-{_mark(row)}")
-
-
-def _mark(row: Row) -> str:
-    return f"{hashlib.sha256(os.fsencode(row.path)).hexdigest()[:16]}.copy"

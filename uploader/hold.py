@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from shared.log import EventLog
 from uploader.delivery import Changed, Delivered, Deliverer, Later, Refused, Stopped, Vanished
-from uploader.flight import Flight, spool_file
+from uploader.flight import Flight
 from uploader.keeper import Keeper
+from uploader.kinds import Kind
 from uploader.observer import Observer
 from uploader.office import PUBLISHED, Office
 from uploader.opening import open_ledger
+from uploader.refusals import Refusals
+from uploader.removing import drop_leftovers
 from uploader.states import State
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from uploader.claim import Claims
     from uploader.courier import Courier
     from uploader.delivery import Result
+    from uploader.grips import Grips
     from uploader.line import Line
     from uploader.observer import Circumstances
     from uploader.rows import Row
@@ -32,40 +35,68 @@ log = EventLog("uploader")
 
 
 class Hold:
-    """The cargo of one run. Opening it raises sqlite3.Error or OSError when the disk refuses."""
+    """The cargo of one run. Opening it raises sqlite3.Error or OSError when the disk refuses.
 
-    def __init__(self, run: Run, world: World, line: Line, claims: Claims, courier: Courier, claim: Claim) -> None:
+    ``grips`` are the carrier's own: what is held open outlives the trouble that ends a hold. ``ended``: nobody writes to
+    the tree any more, as far as the last look told.
+    """
+
+    def __init__(
+        self, run: Run, world: World, line: Line, claims: Claims, courier: Courier, claim: Claim, grips: Grips
+    ) -> None:
         self.claim = claim
+        self.ended = False
         self.ledger = open_ledger(run, claim.epoch)
-        self.observer = Observer(run, self.ledger, world.settings, world.clock, world.opened)
-        self._keeper = Keeper(run, self.ledger, world.lanes, world.settings.spool_bytes)
+        try:
+            self.observer = Observer(run, self.ledger, world.settings, world.clock, world.opened, grips)
+            self._keeper = Keeper(run, self.ledger, grips, world, courier.alive)
+        except BaseException:
+            # One that stays open would keep this very process from opening it again.
+            self.ledger.close()
+            raise
         deliverer = Deliverer(run, courier, self.ledger, world.clock)
         self.flight = Flight(run, self.ledger, deliverer, world.lanes, self._keeper)
         self.office = Office(run, self.ledger, claims, courier)
+        self._refusals = Refusals(world.clock)
         self._run = run
         self._world = world
         self._line = line
 
     def close(self) -> None:
         """Put the ledger away. Nothing depends on this having been called."""
-        self._keeper.close()
         self.ledger.close()
 
     def observe(self, now: Circumstances, *, everything: bool) -> None:
         """Look at the tree; ``everything`` trusts no folder's mtime."""
+        self.ended = now.ended
         self.observer.observe(now, everything=everything)
-        self._keeper.keep()
+        self._keeper.keep(self.observer.settling, self.flight.paths)
 
     def launch(self, *, ended: bool) -> None:
         """Send what may be sent now. ``ended``: nobody writes any more, so the newest checkpoint goes first."""
         with self.ledger.transaction():
-            self.flight.launch(self._world.clock.now(), ended=ended)
+            self.flight.launch(self._world.clock.now(), ended=ended, alone=self._line.on_trial)
 
     def land(self) -> None:
         """Record what has come of the deliveries."""
         with self.ledger.transaction():
-            for row, result in self.flight.landed():
+            landed = list(self.flight.landed())
+            for row, result in landed:
                 self._record(row, result)
+        for row, result in landed:
+            # Not before all that is durable: without its record a delivery is made again, and needs the copy.
+            if _is_done_with_copy(row, result):
+                self._keeper.spool.discard(row)
+
+    def recovered(self) -> None:
+        """Storage was away and is back: what waits need not wait any longer, nor is it to blame."""
+        self._refusals.forget()
+        self.ledger.hurry()
+
+    def drop_leftovers(self) -> int:
+        """Delete what was left behind, and copies that can be made again; return the bytes."""
+        left = drop_leftovers(self._run, self.ledger, self._world.clock.now())
+        return left + self._keeper.drop_spare(self.flight.paths)
 
     def at_rest(self) -> bool:
         """Return whether the tree has been looked at and nothing waits, settles or is under way."""
@@ -86,13 +117,19 @@ class Hold:
         session, now = self._run.session_id, self._world.clock.now()
         match result:
             case Delivered(stored=stored, sent=sent):
+                self._refusals.forget(row.path)
                 self.ledger.delivered(row, stored)
                 if sent:
                     self._line.restored()
                 log.info("uploaded", session=session, key=row.key, bytes=row.version.size, sent=sent)
+            case Changed() | Vanished() if row.source is not None and self._keeper.has_original(row):
+                self.ledger.spooled(row, None)
+                self.ledger.retry_later(row, row.attempts, now, "its copy in the spool is damaged")
             case Changed() if row.source is not None:
                 self.ledger.end(row, State.SENDING, State.GONE, "it was deleted, and its copy in the spool is damaged")
             case Changed():
+                # Some changes show in no version: what is there now is another content of what seems to be the same.
+                self.ledger.hashed(row, None)
                 self.ledger.retry_later(row, row.attempts, now + _CHANGED_RETRY_SECONDS, "it is being changed")
             case Vanished():
                 self.ledger.end(row, State.SENDING, State.GONE, "it was deleted before it could be uploaded")
@@ -100,19 +137,14 @@ class Hold:
             case Refused(reason=reason):
                 # A copy in the spool may be the only one there is: somebody may wish for another attempt.
                 self._give_up(row, reason)
-                return
             case Later():
                 self._try_later(row, result)
-                return
             case Stopped():
                 self.ledger.retry_later(row, row.attempts, 0.0, row.error or "the uploader was stopped")
-                return
-        with suppress(OSError):
-            spool_file(self._run, row).unlink(missing_ok=True)
 
     def _try_later(self, row: Row, result: Later) -> None:
         attempts = 1 if result.moved else row.attempts + 1
-        if result.most_attempts is not None and attempts >= result.most_attempts and self._line.open:
+        if self._refusals.is_hopeless(row.path, result) and self._line.open:
             self._give_up(row, result.reason)
             return
         pause = min(_LONGEST_RETRY_SECONDS, 2.0 ** min(attempts, 10)) * self._world.jitter.uniform(0.5, 1.0)
@@ -123,5 +155,14 @@ class Hold:
             self._line.suspect(result.reason, result.retry_after)
 
     def _give_up(self, row: Row, reason: str) -> None:
+        self._refusals.forget(row.path)
         self.ledger.end(row, State.SENDING, State.FAILED, reason)
         log.error("not_uploaded", session=self._run.session_id, path=row.path, reason=reason)
+
+
+def _is_done_with_copy(row: Row, result: Result) -> bool:
+    """Return whether the copy that was sent, if it was one, is of no use any more."""
+    if isinstance(result, Delivered):
+        return row.kind in {Kind.CHECKPOINT, Kind.OPTIMIZER}
+    copied = row.source is not None or row.kind is Kind.OPTIMIZER
+    return copied and isinstance(result, Changed | Vanished)

@@ -1,161 +1,273 @@
-"""Holding on to checkpoints that wait: the trainer deletes its old ones, delivered or not.
+"""Keeping checkpoints that wait: the trainer deletes its old ones, delivered or not.
 
 What waits is held open, so that a deletion takes away only the name. What has lost its name is copied to the spool, so
-that it outlives this process, too. A hard link would need no copy, but it changes the ctime that ai-toolkit prunes and
-resumes by.
+that it outlives this process, too; and ahead of that, what the trainer may delete next. Where the file system can let
+two files share their bytes, the copy costs nothing and is made at once. All that is kept takes disk space that the
+trainer believes free. When that becomes too much, the oldest is given up.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.atomic import sync_folder
 from shared.log import EventLog
-from uploader.lanes import Desk
+from uploader.allowance import AHEAD_PART, Kept, fits, is_at_risk, stock_of, to_free
+from uploader.courier import StoppedError
+from uploader.grips import MOST_HELD, Held
+from uploader.lanes import Desk, Lane
 from uploader.paths import printable
-from uploader.scan import version_of
+from uploader.scan import look
+from uploader.spool import NotClonedError, Spool
+from uploader.states import State
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from uploader.lanes import Lanes
+    from uploader.allowance import Stock
+    from uploader.disk import Space
+    from uploader.grips import Grips
     from uploader.ledger import Ledger
-    from uploader.rows import Row
+    from uploader.rows import Row, Settled
     from uploader.run import Run
-    from uploader.scan import Version
+    from uploader.world import World
 
-# So many files are held open; a run that has more to wait for has lost its line to Storage for very long.
-MOST_HELD = 64
-
-# Neither a link nor a FIFO is followed or waited for.
-_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-_SUFFIX = ".kept"
+# So long may the disk lack room before something is given up for it: whatever else can be deleted goes before.
+LAST_RESORT_SECONDS = 30.0
+# A disk that refuses a copy is not asked for it again before.
+_PAUSE_SECONDS = 10.0
+_NO_LIMIT = 1 << 62
 
 log = EventLog("uploader")
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _Copying:
     row: Row
-    descriptor: int
+    clone_only: bool
 
 
 class Keeper:
-    """The waiting checkpoints of one run. ``limit`` is the bytes that the spool may take."""
+    """The waiting checkpoints of one run.
 
-    def __init__(self, run: Run, ledger: Ledger, lanes: Lanes, limit: int) -> None:
+    ``alive`` is called now and then by a copy, and may raise to stop it.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        ledger: Ledger,
+        grips: Grips,
+        world: World,
+        alive: Callable[[], None],
+    ) -> None:
         self._run = run
         self._ledger = ledger
-        self._limit = limit
-        self._held: dict[str, _Held] = {}
-        self._desk: Desk[str | None] = Desk(lanes)
-        self._copying: _Held | None = None
-        self._refused: set[str] = set()
-        self._sweep()
+        self._grips = grips
+        self._clock = world.clock
+        self._limit = world.settings.spool_bytes
+        self._disk = world.disk
+        self._alive = alive
+        self._spool = Spool(run.spool)
+        self._desk: Desk[str | None] = Desk(world.lanes, Lane.COPY)
+        self._copying: _Copying | None = None
+        self._clones = True
+        self._refused: dict[str, float] = {}
+        self._lacking_since: float | None = None
+        with suppress(OSError):
+            self._spool.sweep(ledger.next_optimizer(float("inf")))
+        self._tidy()
 
-    def keep(self) -> None:
-        """Take hold of what waits, let go of what does not, and have copied what has lost its name."""
+    @property
+    def spool(self) -> Spool:
+        """Return the copies of this run."""
+        return self._spool
+
+    def keep(self, settling: Collection[Held], flying: Collection[str]) -> None:
+        """Take hold of what waits, let go of what does not, make room, and have copied what needs it.
+
+        ``settling`` is held by its observer, and ``flying`` are the paths of what is being sent.
+        """
         self._take_copy()
-        waiting = {row.path: row for row in self._ledger.waiting_checkpoints(MOST_HELD) if row.source is None}
-        for path, held in list(self._held.items()):
-            if held is not self._copying and (path not in waiting or waiting[path].version != held.row.version):
-                del self._held[path]
-                os.close(held.descriptor)
-        for path, row in waiting.items():
-            if path not in self._held:
-                self._hold(row)
-        self._copy_next()
+        rows = self._ledger.waiting_checkpoints(MOST_HELD)
+        self._let_go({Held(row.path, row.version.inode) for row in rows} | set(settling))
+        for row in rows:
+            self._grips.take(row.path, row.version.inode)
+        held = [row for row in rows if self._grips.holds(row.path, row.version.inode)]
+        nameless = [row for row in held if self._grips.is_nameless(row.path, row.version.inode)]
+        if not self._make_room(nameless, flying):
+            self._copy_next(held, nameless)
 
     def descriptor(self, row: Row) -> int | None:
         """Return a descriptor of the version in ``row``, to be closed by the caller; None when it is not held."""
-        held = self._held.get(row.path)
-        return os.dup(held.descriptor) if held is not None and held.row.version == row.version else None
+        return self._grips.duplicate(row.path, row.version)
 
-    def close(self) -> None:
-        """Let go of everything. Nothing depends on this having been called."""
-        for held in self._held.values():
-            if held is not self._copying:
-                os.close(held.descriptor)
-        self._held.clear()
+    def has_room(self, size: int) -> bool:
+        """Return whether a copy of ``size`` bytes may be made of what can be read again."""
+        return self._fits(size, self._limit)
 
-    def _hold(self, row: Row) -> None:
-        try:
-            descriptor = os.open(self._run.output / row.path, _READING)
-        except OSError:
-            # Its delivery will say what is wrong with it.
-            return
-        if version_of(os.fstat(descriptor)) == row.version:
-            self._held[row.path] = _Held(row, descriptor)
-        else:
-            os.close(descriptor)
+    def has_original(self, row: Row) -> bool:
+        """Return whether the version in ``row`` still lies where the trainer wrote it."""
+        seen = look(self._run.output, row.path)
+        return seen is not None and seen.version == row.version
 
-    def _copy_next(self) -> None:
-        if self._copying is not None:
+    def _let_go(self, first: Collection[Held]) -> None:
+        """Let go of what is not among the ``first``: it can be taken again. What has nothing else left stays."""
+        self._grips.retain({held for held in self._grips.all if held in first or self._is_all_there_is(held)})
+
+    def _is_all_there_is(self, held: Held) -> bool:
+        if not self._grips.is_nameless(held.path, held.inode):
+            return False
+        row = self._ledger.file(held.path)
+        return (
+            row is not None
+            and row.version.inode == held.inode
+            and row.source is None
+            and row.state in {State.READY, State.SENDING}
+        )
+
+    # Copies
+
+    def _copy_next(self, held: Sequence[Row], nameless: Collection[Row]) -> None:
+        if self._desk.busy:
             return
-        nameless = (held for held in self._held.values() if os.fstat(held.descriptor).st_nlink == 0)
-        held = next((held for held in nameless if held.row.path not in self._refused), None)
-        if held is None:
+        copying = self._lost(nameless) or self._cloneable(held) or self._at_risk(held)
+        descriptor = self.descriptor(copying.row) if copying else None
+        if copying is None or descriptor is None:
             return
-        if self._used() + held.row.version.size > self._limit:
-            self._refused.add(held.row.path)
-            log.warning("spool_full", session=self._run.session_id, path=printable(held.row.path))
-            return
-        self._copying = held
-        self._desk.start(lambda: copy(held.descriptor, held.row.version, self._run.spool))
+        self._copying = copying
+        self._desk.start(lambda: self._spool.keep(copying.row, descriptor, self._alive, clone_only=copying.clone_only))
+
+    def _lost(self, nameless: Iterable[Row]) -> _Copying | None:
+        """Return what has no name any more. Another file in its place is a newer version, which will take its turn."""
+        lost = (row for row in nameless if look(self._run.output, row.path) is None)
+        fits = (row for row in self._copyable(lost) if self._clones or self._fits(row.version.size, _NO_LIMIT))
+        return next((_Copying(row, clone_only=False) for row in fits), None)
+
+    def _cloneable(self, held: Iterable[Row]) -> _Copying | None:
+        if not self._clones:
+            return None
+        used = self._spool.used().bytes
+        fits = (row for row in self._copyable(held) if used + row.version.size <= self._limit)
+        return next((_Copying(row, clone_only=True) for row in fits), None)
+
+    def _at_risk(self, held: Sequence[Row]) -> _Copying | None:
+        now = self._clock.now()
+        risky = (row for row in held if is_at_risk(row, held, now))
+        fits = (row for row in self._copyable(risky) if self._fits(row.version.size, self._limit // AHEAD_PART))
+        return next((_Copying(row, clone_only=False) for row in fits), None)
+
+    def _copyable(self, rows: Iterable[Row]) -> Iterable[Row]:
+        now = self._clock.monotonic()
+        return (row for row in rows if now >= self._refused.get(row.path, now))
+
+    def _fits(self, size: int, limit: int) -> bool:
+        return fits(self._spool.used(), size, limit, self._space())
 
     def _take_copy(self) -> None:
-        future, held = self._desk.take(), self._copying
-        if future is None or held is None:
+        future, copying = self._desk.take(), self._copying
+        if future is None or copying is None:
             return
         self._copying = None
+        path = printable(copying.row.path)
         try:
             name = future.result()
-        except OSError as error:
-            self._refused.add(held.row.path)
-            log.warning(
-                "not_spooled", session=self._run.session_id, path=printable(held.row.path), reason=error.strerror
-            )
+        except StoppedError:
             return
-        if name is not None:
-            self._ledger.spooled(held.row, name)
-            log.info("spooled", session=self._run.session_id, path=printable(held.row.path))
+        except NotClonedError:
+            self._clones = False
+            return
+        except OSError as error:
+            self._disk.note(error)
+            self._refused[copying.row.path] = self._clock.monotonic() + _PAUSE_SECONDS
+            log.warning("not_spooled", session=self._run.session_id, path=path, reason=error.strerror)
+            return
+        if name is None:
+            return
+        if not self._ledger.spooled(copying.row, name):
+            self._spool.remove(name)
+        elif not copying.clone_only:
+            log.info("spooled", session=self._run.session_id, path=path)
 
-    def _sweep(self) -> None:
-        """Remove copies that no file in the ledger knows: their making was interrupted, or their delivery recorded."""
-        known = self._ledger.sources()
+    def _tidy(self) -> None:
+        """Give copies that the ledger does not know back to their files, or remove them.
+
+        Their making, or the recording of their delivery, was interrupted; or the ledger has been lost.
+        """
         with suppress(OSError):
-            for path in self._run.spool.glob(f"*{_SUFFIX}"):
-                if path.name not in known:
-                    path.unlink(missing_ok=True)
+            kept = self._spool.kept()
+            known = self._ledger.sources() if kept else frozenset()
+            for name, note in kept:
+                if name not in known and (note is None or not self._adopt(note, name)):
+                    self._spool.remove(name)
 
-    def _used(self) -> int:
-        with suppress(FileNotFoundError):
-            return sum(path.stat().st_size for path in self._run.spool.iterdir())
-        return 0
+    def _adopt(self, note: Settled, name: str) -> bool:
+        row = self._ledger.file(note.path)
+        if row is not None:
+            return row.version == note.version and row.source is None and self._ledger.spooled(row, name)
+        if self._ledger.key_owner(note.key) is not None:
+            return False
+        self._ledger.settled(note, self._clock.now())
+        return True
 
+    # Room
 
-def copy(descriptor: int, version: Version, folder: Path) -> str | None:
-    """Copy an open file to ``folder``, durably; return the copy's name, or None when it is another version.
+    def _make_room(self, nameless: Sequence[Row], flying: Collection[str]) -> bool:
+        """Free what is beyond the limit, or lacks for the trainer's next checkpoint; return whether anything was."""
+        stock = self._spool.used() + stock_of([row.version.size for row in nameless])
+        if not stock.bytes:
+            return False
+        beyond, lacks = stock.bytes - self._limit, self._lacks(stock)
+        if max(beyond, lacks) <= 0:
+            return False
+        # What is freed shows late on some disks.
+        self._lacking_since = None
+        self._tidy()
+        over = max(beyond, lacks) - self._spool.forget_optimizer(flying)
+        freed = list(to_free(self._all_kept(nameless, flying), over, only_if_enough=beyond <= 0))
+        for kept in freed:
+            self._drop(kept.row) if kept.spare else self._give_up(kept.row)
+        return bool(freed)
 
-    Raises OSError when the disk refuses.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    name = f"{version.mtime_ns}-{version.size}-{version.inode}{_SUFFIX}"
-    temporary = folder / f".{name}"
-    try:
-        with open(f"/proc/self/fd/{descriptor}", "rb") as source, temporary.open("wb") as target:  # noqa: PTH123
-            shutil.copyfileobj(source, target, 1 << 20)
-            target.flush()
-            os.fsync(target.fileno())
-        if version_of(os.fstat(descriptor)) != version or temporary.stat().st_size != version.size:
-            return None
-        temporary.replace(folder / name)
-        sync_folder(folder)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return name
+    def _lacks(self, stock: Stock) -> int:
+        """Return how many bytes have lacked on the disk for some time: what is in the bucket is deleted before."""
+        now = self._clock.monotonic()
+        lacks = self._space().lacks(stock.largest)
+        if not lacks:
+            self._lacking_since = None
+            return 0
+        self._lacking_since = self._lacking_since or now
+        return lacks if now - self._lacking_since >= LAST_RESORT_SECONDS else 0
+
+    def _space(self) -> Space:
+        return self._disk.measure(self._run.output)
+
+    def drop_spare(self, flying: Collection[str]) -> int:
+        """Remove the copies that can be made again, because their originals are still there; return the bytes."""
+        freed = self._spool.forget_optimizer(flying)
+        for kept in self._all_kept((), flying):
+            if kept.spare and not kept.flying:
+                self._drop(kept.row)
+                freed += kept.bytes
+        return freed
+
+    def _all_kept(self, nameless: Iterable[Row], flying: Collection[str]) -> list[Kept]:
+        busy = {*flying, *([self._copying.row.path] if self._copying else [])}
+        spooled = self._ledger.spooled_files()
+        return [
+            *(Kept(row, spare=self.has_original(row), flying=row.path in busy) for row in spooled),
+            *(Kept(row, flying=row.path in busy) for row in nameless),
+        ]
+
+    def _drop(self, row: Row) -> None:
+        """Remove a copy made ahead: the original is still there."""
+        self._ledger.spooled(row, None)
+        self._spool.discard(row)
+
+    def _give_up(self, row: Row) -> None:
+        reason = "it was deleted before it could be uploaded, and given up because too much was waiting"
+        self._ledger.end(row, row.state, State.GONE, reason)
+        self._grips.drop(row.path, row.version.inode)
+        self._spool.discard(row)
+        log.error("given_up", session=self._run.session_id, path=printable(row.path), bytes=row.version.size)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 INCOMPLETE = "incomplete"
+OPTIMIZER = "optimizer.pt"
 
+_STEP = re.compile(r"_(\d{6,12})(?:\D|$)")
 _PICTURES = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "avif", "tif", "tiff"})
 _VIDEO = frozenset({"mp4", "avi", "mov", "webm", "mkv", "wmv", "m4v", "flv"})
 _AUDIO = frozenset({"mp3", "wav", "flac", "aac", "ogg", "m4a"})
@@ -44,6 +46,9 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
+# What a training is continued from: of these, half of one is worse than none.
+WEIGHTS = frozenset({Kind.CHECKPOINT, Kind.OPTIMIZER})
+
 _FOLDERS = {
     Kind.SAMPLE: "samples",
     Kind.CHECKPOINT: "checkpoints",
@@ -67,12 +72,16 @@ class Nature:
     inner: str
 
 
-def ignored(path: str, exclude: Sequence[str] = ()) -> bool:
-    """Return whether ``path`` is never uploaded: hidden, temporary, caches, or matched by a pattern of the user's."""
+def ignored(path: str, exclude: Sequence[str] = (), *, name: str = "") -> bool:
+    """Return whether ``path`` is never uploaded: hidden, temporary, caches, or matched by a pattern of the user's.
+
+    ``name`` is the run's: its own folder is never meant, however somebody has called it.
+    """
     segments = path.split("/")
-    if any(segment.startswith(".") or segment in _IGNORED_NAMES for segment in segments):
+    inner = segments[1:] if segments[0] == name else segments
+    if any(segment.startswith(".") or segment in _IGNORED_NAMES for segment in inner):
         return True
-    if segments[-1].endswith(_IGNORED_SUFFIXES):
+    if inner and inner[-1].endswith(_IGNORED_SUFFIXES):
         return True
     return any(fnmatchcase(path, pattern) or fnmatchcase(segments[-1], pattern) for pattern in exclude)
 
@@ -83,6 +92,12 @@ def nature(path: str, name: str) -> Nature:
     inner = rest if slash and first == name else path
     kind = _kind(inner, name)
     return Nature(kind=kind, growing=kind is Kind.LOG and _grows(inner), inner=inner)
+
+
+def named_step(path: str) -> int | None:
+    """Return the step that a checkpoint's name carries, if any."""
+    match = _STEP.search(path)
+    return int(match.group(1)) if match else None
 
 
 def key_of(path: str, name: str, prefix: str = "", *, incomplete: bool = False) -> str:
@@ -103,7 +118,7 @@ def _kind(inner: str, name: str) -> Kind:
     folders, _, file = inner.rpartition("/")
     top = inner.partition("/")[0] if folders else ""
     suffix = file.rpartition(".")[2].lower() if "." in file else ""
-    if file == "optimizer.pt":
+    if file == OPTIMIZER:
         return Kind.OPTIMIZER
     if suffix in _WEIGHTS or _is_model_folder(top, name):
         return Kind.CHECKPOINT

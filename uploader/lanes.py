@@ -18,11 +18,17 @@ LARGE_LANES = 3
 
 
 class Lane(StrEnum):
-    """Which kind of work a lane is for."""
+    """Which kind of work a lane is for.
+
+    ``pulse``: the signs of life, which must not wait for anything. ``copy``: copies on the disk, which take
+    minutes.
+    """
 
     SMALL = "small"
     LARGE = "large"
     OFFICE = "office"
+    PULSE = "pulse"
+    COPY = "copy"
 
 
 class Lanes:
@@ -33,15 +39,16 @@ class Lanes:
     ) -> None:
         make = executor or _threads
         self._wake = wake
-        self._width = {Lane.SMALL: small, Lane.LARGE: min(LARGE_LANES, small), Lane.OFFICE: 2}
+        large = min(LARGE_LANES, small)
+        self._width = {Lane.SMALL: small, Lane.LARGE: large, Lane.OFFICE: 2, Lane.PULSE: 1, Lane.COPY: 1}
         self._executors = {lane: make(width, lane) for lane, width in self._width.items()}
         self._busy: Counter[Lane] = Counter()
         self._lock = threading.Lock()
 
     @property
     def width(self) -> int:
-        """Return how many calls to Storage there can be at a time."""
-        return sum(self._width.values())
+        """Return how many calls to Storage there can be at a time: each may look at the claim in its middle."""
+        return sum(width for lane, width in self._width.items() if lane is not Lane.COPY) + 1
 
     def free(self, lane: Lane) -> int:
         """Return how many more pieces of work ``lane`` takes now."""
@@ -70,8 +77,9 @@ class Lanes:
 class Desk(Generic[T]):
     """A place for one piece of work at a time that waits for Storage while the daemon goes on."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: Lanes, lane: Lane = Lane.OFFICE) -> None:
         self._lanes = lanes
+        self._lane = lane
         self._future: Future[T] | None = None
 
     @property
@@ -79,9 +87,14 @@ class Desk(Generic[T]):
         """Return whether something is under way or its result has not been taken."""
         return self._future is not None
 
+    @property
+    def under_way(self) -> bool:
+        """Return whether a lane still works on something."""
+        return self._future is not None and not self._future.done()
+
     def start(self, work: Callable[[], T]) -> None:
         """Begin ``work``. The desk must not be busy."""
-        self._future = self._lanes.submit(Lane.OFFICE, work)
+        self._future = self._lanes.submit(self._lane, work)
 
     def take(self) -> Future[T] | None:
         """Return the finished piece of work, once; None while there is none."""

@@ -1,5 +1,8 @@
 """The ledger: what is known of every file, durably. The only module that touches SQLite.
 
+What it says is believed, down to the manifest. So its pages, its indexes and the seal of every row are checked when it
+is opened, and whatever shows later that it is damaged is told apart from the disk's own trouble.
+
 One connection, guarded by a lock, since the lanes record the resumable upload's address themselves before they send a
 byte to it. Everything else is written by the daemon's own thread.
 """
@@ -9,21 +12,23 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from uploader import queries
-from uploader.rows import Total, known_of, row_of, stored_file_of
+from uploader.rows import Total, inode_in_ledger, known_of, row_of, seal_of, stored_file_of
+from uploader.scan import Version
 from uploader.states import State, check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from uploader.kinds import Kind
     from uploader.rows import Known, Row, Settled, Stored, StoredFile
-    from uploader.scan import Version
+
+T = TypeVar("T")
 
 # The disk's or another process's trouble: it may pass, and says nothing against the file.
 _PASSING = frozenset({
@@ -32,12 +37,12 @@ _PASSING = frozenset({
 })  # fmt: skip
 
 
-class LedgerError(RuntimeError):
-    """The ledger cannot be read, or is of a version that this code does not know."""
+class LedgerError(sqlite3.DatabaseError):
+    """The ledger is damaged, or of a version that this code does not know: it is of no use any more."""
 
 
 class Ledger:
-    """The files of one run. Methods raise sqlite3.Error when the disk refuses."""
+    """The files of one run. Methods raise LedgerError when it is damaged, another sqlite3.Error as the disk does."""
 
     def __init__(self, path: Path) -> None:
         """Open the ledger at ``path``, making it where there is none.
@@ -48,16 +53,15 @@ class Ledger:
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
+        self._counted: dict[tuple[str, tuple[object, ...]], list[sqlite3.Row]] = {}
+        self._counted_at = -1
+        self._connection.create_function("seal_of", -1, seal_of, deterministic=True)
         try:
-            self._open()
-        except LedgerError:
+            with self._told_apart():
+                self._open()
+        except BaseException:
             self._connection.close()
             raise
-        except sqlite3.DatabaseError as error:
-            self._connection.close()
-            if error.sqlite_errorcode & 0xFF in _PASSING:
-                raise
-            raise LedgerError(f"{path} is not a ledger that can be read: {error}") from error
 
     def _open(self) -> None:
         for pragma in queries.PRAGMAS:
@@ -68,16 +72,35 @@ class Ledger:
                 self._create()
         elif version != queries.SCHEMA_VERSION:
             raise LedgerError(f"{self.path} has version {version}, this is version {queries.SCHEMA_VERSION}")
-        fault = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if fault != "ok":
-            raise LedgerError(f"{self.path} is damaged: {fault}")
+        self._check()
         self._connection.execute(queries.RECOVER)
 
     def _create(self) -> None:
-        for statement in queries.SCHEMA.split(";\n"):
-            if statement.strip():
-                self._connection.execute(statement)
+        for statement in _statements():
+            self._connection.execute(statement)
         self._connection.execute(f"PRAGMA user_version = {queries.SCHEMA_VERSION}")
+
+    def _check(self) -> None:
+        if {row[0] for row in self._connection.execute(queries.MADE_OF)} != set(_statements()):
+            raise LedgerError(f"{self.path} is damaged: its tables are not those of version {queries.SCHEMA_VERSION}")
+        fault = self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if fault != "ok":
+            raise LedgerError(f"{self.path} is damaged: {fault}")
+
+    @contextmanager
+    def _told_apart(self) -> Iterator[None]:
+        """Raise LedgerError for what speaks against the ledger; trouble that may pass goes through as it is."""
+        try:
+            yield
+        except LedgerError:
+            raise
+        except sqlite3.Error as error:
+            if _may_pass(error):
+                raise
+            raise LedgerError(f"{self.path} is damaged: {error}") from error
+        except UnicodeDecodeError as error:
+            # SQLite names in its message what it has read.
+            raise LedgerError(f"{self.path} is damaged: its names are no text") from error
 
     def close(self) -> None:
         """Close the file. Nothing depends on this having been called."""
@@ -91,40 +114,71 @@ class Ledger:
             if self._connection.in_transaction:
                 yield
                 return
-            self._connection.execute("BEGIN IMMEDIATE")
+            with self._told_apart():
+                self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                with self._told_apart():
+                    self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                self._counted.clear()
+                # A full disk has ended the transaction already; what went wrong first is what is told.
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def _rows(self, query: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
-        with self._lock:
+        with self._lock, self._told_apart():
             return self._connection.execute(query, parameters).fetchall()
 
-    def _write(self, query: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> int:
+    def _count(self, query: str, *parameters: object) -> list[sqlite3.Row]:
+        """Return what ``query`` finds. It reads every row, so it is only asked again when something was written."""
         with self._lock:
+            changes = self._connection.total_changes
+            if changes != self._counted_at:
+                self._counted, self._counted_at = {}, changes
+            asked = (query, parameters)
+            if asked not in self._counted:
+                self._counted[asked] = self._rows(query, parameters)
+            return self._counted[asked]
+
+    def _typed(
+        self, make: Callable[[sqlite3.Row], T], query: str, parameters: Sequence[Any] | dict[str, Any] = ()
+    ) -> list[T]:
+        """Return the rows as ``make`` reads them; what it refuses can only be damage."""
+        return self._made(make, self._rows(query, parameters))
+
+    def _made(self, make: Callable[[sqlite3.Row], T], rows: list[sqlite3.Row]) -> list[T]:
+        try:
+            return [make(row) for row in rows]
+        except ValueError as error:
+            raise LedgerError(f"{self.path} is damaged: {error}") from error
+
+    def _write(self, query: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> int:
+        with self._lock, self._told_apart():
             return self._connection.execute(query, parameters).rowcount
 
     # Reading
 
     def file(self, path: str) -> Row | None:
         """Return what is known of the file at ``path``."""
-        return next((row_of(row) for row in self._rows(queries.FILE, (os.fsencode(path),))), None)
+        return next(iter(self._typed(row_of, queries.FILE, (os.fsencode(path),))), None)
 
     def in_folder(self, folder: str) -> dict[str, Known]:
         """Return the files directly in ``folder`` by path."""
-        rows = self._rows(queries.IN_FOLDER, (os.fsencode(folder),))
-        return {os.fsdecode(row["path"]): known_of(row) for row in rows}
+        return dict(self._typed(_named, queries.IN_FOLDER, (os.fsencode(folder),)))
 
     def key_owner(self, key: str) -> str | None:
         """Return the path of the file that has ``key``."""
         return next((os.fsdecode(row["path"]) for row in self._rows(queries.KEY_OWNER, (key,))), None)
 
-    def next_small(self, now: float, limit: int, count: int) -> list[Row]:
-        """Return up to ``count`` files of at most ``limit`` bytes to send now, the longest waiting first, logs last."""
-        return self._next(queries.NEXT_SMALL, now, limit, count)
+    def next_small(self, now: float, limit: int, count: int, *, newest_first: bool = False) -> list[Row]:
+        """Return up to ``count`` files of at most ``limit`` bytes to send now, the longest waiting first, logs last.
+
+        ``newest_first`` is the order of the drain: before all others the checkpoints, from new to old.
+        """
+        query = queries.NEXT_SMALL_NEWEST if newest_first else queries.NEXT_SMALL
+        return self._next(query, now, limit, count)
 
     def next_large(self, now: float, limit: int, count: int, *, newest_first: bool) -> list[Row]:
         """Return up to ``count`` files of more than ``limit`` bytes to send now.
@@ -139,24 +193,41 @@ class Ledger:
         return self._next(queries.NEXT_OPTIMIZER, now, 0, 1)
 
     def _next(self, query: str, now: float, limit: int, count: int) -> list[Row]:
-        return [row_of(row) for row in self._rows(query, {"now": now, "limit": limit, "count": count})]
+        return self._typed(row_of, query, {"now": now, "limit": limit, "count": count})
 
     def totals(self) -> dict[State, Total]:
         """Return files and bytes by state."""
-        found = {State(state): Total(files, size) for state, files, size in self._rows(queries.TOTALS)}
+        found = dict(self._made(_total, self._count(queries.TOTALS)))
         return {state: found.get(state, Total()) for state in State}
 
     def undelivered(self) -> list[Row]:
         """Return every file whose newest version is not in the bucket."""
-        return [row_of(row) for row in self._rows(queries.UNDELIVERED)]
+        return self._typed(row_of, queries.UNDELIVERED)
 
     def troubled(self, count: int) -> list[Row]:
         """Return up to ``count`` files that have failed, are gone, or wait for another attempt."""
-        return [row_of(row) for row in self._rows(queries.TROUBLED, (count,))]
+        return self._typed(row_of, queries.TROUBLED, (count,))
+
+    def missing(self, count: int) -> list[Row]:
+        """Return up to ``count`` files whose newest version is not in the bucket, those that have failed first."""
+        return self._typed(row_of, queries.MISSING, (count,))
 
     def waiting_checkpoints(self, count: int) -> list[Row]:
-        """Return up to ``count`` checkpoints that are not in the bucket yet, the longest waiting first."""
-        return [row_of(row) for row in self._rows(queries.WAITING_CHECKPOINTS, (count,))]
+        """Return up to ``count`` checkpoints that are in neither bucket nor spool, the longest waiting first."""
+        return self._typed(row_of, queries.WAITING_CHECKPOINTS, (count,))
+
+    def spooled_files(self) -> list[Row]:
+        """Return the files that are not in the bucket and have a copy in the spool."""
+        return self._typed(row_of, queries.SPOOLED_FILES)
+
+    def knows(self, start: str) -> bool:
+        """Return whether there is a file whose path begins with ``start``."""
+        first = os.fsencode(start)
+        return bool(self._rows(queries.BEGINS_WITH, {"start": first, "end": first + b"\xff"}))
+
+    def checkpoints(self) -> list[Row]:
+        """Return every checkpoint that belongs to a step."""
+        return self._typed(row_of, queries.CHECKPOINTS)
 
     def sources(self) -> frozenset[str]:
         """Return the names of all copies in the spool that are wanted."""
@@ -164,23 +235,23 @@ class Ledger:
 
     def doubtful(self) -> list[StoredFile]:
         """Return every object that another version may have replaced, without proof of it."""
-        return [stored_file_of(row) for row in self._rows(queries.DOUBTFUL)]
+        return self._typed(stored_file_of, queries.DOUBTFUL)
 
     def stored(self) -> Iterator[StoredFile]:
         """Yield everything of this run that is in the bucket, by key, a page at a time."""
         last = ""
-        while page := [stored_file_of(row) for row in self._rows(queries.ALL_STORED, (last, 500))]:
+        while page := self._typed(stored_file_of, queries.ALL_STORED, (last, 500)):
             yield from page
             last = page[-1].key
 
     def stored_total(self) -> Total:
         """Return how many files of this run are in the bucket, and their bytes."""
-        files, size = self._rows(queries.STORED_TOTAL)[0]
+        files, size = self._count(queries.STORED_TOTAL)[0]
         return Total(files, size)
 
     def newest_stored(self, kind: Kind, count: int) -> list[StoredFile]:
         """Return the newest files of ``kind`` that are in the bucket, newest first."""
-        return [stored_file_of(row) for row in self._rows(queries.NEWEST_STORED, (kind, count))]
+        return self._made(stored_file_of, self._count(queries.NEWEST_STORED, kind, count))
 
     def oldest_waiting_checkpoint(self) -> float | None:
         """Return since when (Unix seconds) the oldest undelivered checkpoint has been waiting."""
@@ -223,8 +294,8 @@ class Ledger:
         check(row.state, State.SENDING)
         return self._write(queries.START, (os.fsencode(row.path),)) == 1
 
-    def hashed(self, row: Row, sha256: str) -> None:
-        """Remember the digest of the version in ``row``."""
+    def hashed(self, row: Row, sha256: str | None) -> None:
+        """Remember the digest of the version in ``row``; None: it is to be taken anew."""
         self._write(queries.HASHED, (sha256, *_key_of(row)))
 
     def upload_url(self, row: Row, url: str | None) -> None:
@@ -262,9 +333,18 @@ class Ledger:
         """Add the step of a saving at ``saved_at`` (Unix seconds) to a version that waits without one."""
         self._write(queries.STAMP, (step, os.fsencode(path), int(saved_at * 1e9)))
 
-    def spooled(self, row: Row, name: str) -> None:
-        """Remember that the version in ``row`` lies in the spool as ``name``."""
-        self._write(queries.SPOOLED, (name, *_key_of(row)))
+    def spooled(self, row: Row, name: str | None) -> bool:
+        """Remember that the version in ``row`` lies in the spool as ``name``, or no longer does.
+
+        Returns False when nobody waits for that version any more.
+        """
+        return self._write(queries.SPOOLED, (name, *_key_of(row))) == 1
+
+    def never_seen(self, path: str, kind: Kind, key: str, saved_at: float, reason: str, now: float) -> None:
+        """Record a file that was saved at ``saved_at`` (Unix seconds) and vanished unseen, so that it is missing."""
+        version = Version(0, int(saved_at * 1e9), 0)
+        values = {"folder": os.fsencode(path.rpartition("/")[0]), "kind": kind, "key": key, "error": reason, "now": now}
+        self._write(queries.NEVER_SEEN, {**_identity(path, version), **values})
 
     def cleared(self, path: str) -> None:
         """Take back that ``path`` cannot be carried."""
@@ -290,7 +370,7 @@ class Ledger:
 
     def add_objects(self, objects: Iterable[tuple[str, int, str | None]]) -> None:
         """Remember what lies under the prefix already: key, size, eTag."""
-        with self.transaction():
+        with self.transaction(), self._told_apart():
             self._connection.executemany(queries.ADD_OBJECT, objects)
 
     def set_fact(self, name: str, value: str) -> None:
@@ -298,14 +378,35 @@ class Ledger:
         self._write(queries.SET_FACT, (name, value))
 
 
+def _may_pass(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        # Python's own: a ledger that has been closed meanwhile is no damage, a text that is no Unicode is.
+        return not isinstance(error, sqlite3.OperationalError)
+    return code & 0xFF in _PASSING
+
+
+def _statements() -> list[str]:
+    return [statement.strip() for statement in queries.SCHEMA.split(";\n") if statement.strip()]
+
+
+def _named(row: sqlite3.Row) -> tuple[str, Known]:
+    return os.fsdecode(row["path"]), known_of(row)
+
+
+def _total(row: sqlite3.Row) -> tuple[State, Total]:
+    state, files, size = row
+    return State(state), Total(files, size)
+
+
 def _identity(path: str, version: Version) -> dict[str, Any]:
     return {
         "path": os.fsencode(path),
         "size": version.size,
         "mtime_ns": version.mtime_ns,
-        "inode": version.inode,
+        "inode": inode_in_ledger(version.inode),
     }
 
 
 def _key_of(row: Row) -> tuple[bytes, int, int, int]:
-    return os.fsencode(row.path), row.version.size, row.version.mtime_ns, row.version.inode
+    return os.fsencode(row.path), row.version.size, row.version.mtime_ns, inode_in_ledger(row.version.inode)

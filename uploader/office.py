@@ -36,7 +36,9 @@ _PAGE = 1000
 # A fact of the ledger: our own manifest is, or may be, in the bucket.
 PUBLISHED = "manifest"
 # A fact of the ledger: what lay under the prefix before is known.
-_STOCKED = "stocked"
+STOCKED = "stocked"
+# A fact of the ledger: an earlier one was lost, and with it what it knew of files that lie in the bucket alone.
+REBUILT = "rebuilt"
 # A fact of the ledger: what earlier sessions of the same training left is on record as this run's.
 _INHERITED = "inherited"
 
@@ -55,18 +57,19 @@ class Office:
         """Before the first object: put an earlier session's manifest aside, and learn what lies there already."""
         self._claims.assure(now=True)
         self._courier.retry(self._put_aside)
-        if not self._ledger.fact(_STOCKED):
+        if not self._ledger.fact(STOCKED):
             self._courier.retry(self._take_stock)
-            self._ledger.set_fact(_STOCKED, "1")
+            self._ledger.set_fact(STOCKED, "1")
         self._settle_doubts()
 
     @property
     def has_inherited(self) -> bool:
-        """Return whether there is nothing, or nothing more, to take over from earlier sessions."""
-        return not self._run.lineage or self._ledger.fact(_INHERITED) is not None
+        """Return whether there is nothing, or nothing more, to take over from earlier sessions or for a lost ledger."""
+        left_behind = self._run.lineage or self._ledger.fact(REBUILT)
+        return not left_behind or self._ledger.fact(_INHERITED) is not None
 
     def inherit(self) -> None:
-        """Take what the earlier sessions of this training left into the ledger, and so into the manifest.
+        """Take what this training left before this ledger was made into the ledger, and so into the manifest.
 
         The server's own records tell whose an object is. To be called once the handler has restored what it needs: it
         puts aside what turns out to be damaged.
@@ -152,11 +155,11 @@ class Office:
 
     def _put(self, name: str, content: bytes) -> None:
         key = keys.join(self._run.prefix, name)
-        self._storage.put(self._run.bucket, key, BytesBody(content), content_type=JSON, metadata={})
+        self._courier.put(self._run.bucket, key, BytesBody(content), content_type=JSON, metadata={})
 
     def _put_file(self, key: str, path: Path) -> None:
         size = path.stat().st_size
-        self._storage.put(self._run.bucket, key, FileRange(path, 0, size), content_type=JSON, metadata={})
+        self._courier.put(self._run.bucket, key, FileRange(path, 0, size), content_type=JSON, metadata={})
         record = self._storage.info(self._run.bucket, key)
         with path.open("rb") as file:
             digest = both_of(file, size, self._courier.alive)
@@ -169,7 +172,7 @@ class Office:
 def _heirloom(record: ObjectRecord, run: Run) -> StoredFile | None:
     """Return the object as the session that sent it described it; None where that was none of this training."""
     told = record.metadata
-    if told.get("session") not in run.lineage or not told.get("sha256") or not told.get("path"):
+    if told.get("session") not in {run.session_id, *run.lineage} or not told.get("sha256") or not told.get("path"):
         return None
     step, mtime = told.get("step", ""), told.get("mtime", "")
     stored = Stored(

@@ -1,8 +1,24 @@
 """Every SQL statement of the ledger, each with what it is for. Nothing else knows the tables."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-SCHEMA = """
+FILE_COLUMNS = (
+    "path", "folder", "kind", "key", "state", "proof", "size", "mtime_ns", "inode", "sha256", "step", "source",
+    "upload_url", "attempts", "next_try", "error", "first_seen",
+)  # fmt: skip
+STORED_COLUMNS = ("key", "path", "kind", "sha256", "size", "mtime", "version", "step", "at", "sure")
+
+
+def _seal(columns: tuple[str, ...]) -> str:
+    """Return the column that seals a row: SQLite finds torn pages, but not a digit that has become another one.
+
+    SQLite keeps it right with every change and compares it in its integrity check.
+    """
+    told = f"seal_of({', '.join(columns)})"
+    return f"seal INTEGER GENERATED ALWAYS AS ({told}) STORED CHECK (seal = {told})"
+
+
+SCHEMA = f"""
 CREATE TABLE files (
     path        BLOB PRIMARY KEY,   -- below output/, as the file system's own bytes
     folder      BLOB NOT NULL,
@@ -20,7 +36,8 @@ CREATE TABLE files (
     attempts    INTEGER NOT NULL DEFAULT 0,
     next_try    REAL NOT NULL DEFAULT 0,
     error       TEXT,
-    first_seen  REAL NOT NULL
+    first_seen  REAL NOT NULL,
+    {_seal(FILE_COLUMNS)}
 ) WITHOUT ROWID;
 CREATE INDEX files_by_folder ON files (folder);
 CREATE INDEX files_by_state ON files (state, kind, first_seen);
@@ -34,7 +51,8 @@ CREATE TABLE stored (
     version TEXT,
     step    INTEGER,
     at      REAL NOT NULL,
-    sure    INTEGER NOT NULL DEFAULT 1  -- 0: another version may have reached the key since
+    sure    INTEGER NOT NULL DEFAULT 1,  -- 0: another version may have reached the key since
+    {_seal(STORED_COLUMNS)}
 ) WITHOUT ROWID;
 CREATE TABLE objects (
     key  TEXT PRIMARY KEY,          -- what lay under the prefix when this ledger was made
@@ -44,6 +62,9 @@ CREATE TABLE objects (
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
+# SQLite keeps the statements that made the tables, word for word.
+MADE_OF = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"
+
 # Write-ahead logging needs shared memory, which network volumes do not have; an exclusive lock needs none.
 PRAGMAS = (
     "PRAGMA locking_mode = EXCLUSIVE",
@@ -51,6 +72,8 @@ PRAGMAS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA cache_size = -2048",
     "PRAGMA temp_store = MEMORY",
+    # The seal is a function of this program's.
+    "PRAGMA trusted_schema = ON",
 )
 
 _ROWS = """
@@ -73,19 +96,36 @@ ON CONFLICT (path) DO UPDATE SET
 """
 
 # What may be sent now, in the order of its lane; the caller excludes what is in flight.
+# ai-toolkit writes aitk_meta.yaml last into a checkpoint that is a folder, and so it comes last into the bucket: where it
+# is, the whole checkpoint is.
 NEXT_SMALL = f"""
 {_ROWS} WHERE state = 'ready' AND next_try <= :now AND files.size <= :limit AND files.kind != 'optimizer'
+    AND NOT (CAST(files.path AS TEXT) LIKE '%/aitk_meta.yaml' AND EXISTS (
+        SELECT 1 FROM files AS other
+        WHERE other.state IN ('ready', 'sending') AND other.path != files.path
+            AND substr(other.path, 1, length(files.folder) + 1) = CAST(files.folder || '/' AS BLOB)))
 ORDER BY files.kind = 'log', first_seen LIMIT :count
+"""
+# At the drain: checkpoints from new to old, then the rest as ever.
+NEXT_SMALL_NEWEST = f"""
+{_ROWS} WHERE state = 'ready' AND next_try <= :now AND files.size <= :limit AND files.kind != 'optimizer'
+ORDER BY iif(files.kind = 'checkpoint', mtime_ns, 0) DESC, files.kind = 'log', first_seen LIMIT :count
 """
 NEXT_LARGE_OLDEST = f"""
 {_ROWS} WHERE state = 'ready' AND next_try <= :now AND files.size > :limit AND files.kind != 'optimizer'
 ORDER BY first_seen LIMIT :count
 """
-# At the drain: the newest checkpoint, the optimizer state that belongs to it, then the rest from new to old.
+# At the drain: the newest checkpoint, all parts of it, the optimizer state that belongs to it, then the rest from new to
+# old. A checkpoint that is lost is not the newest of anything.
 NEXT_LARGE_NEWEST = f"""
+WITH newest AS (
+    SELECT mtime_ns, step FROM files WHERE kind = 'checkpoint' AND state IN ('ready', 'sending', 'delivered')
+    ORDER BY mtime_ns DESC LIMIT 1
+)
 {_ROWS} WHERE state = 'ready' AND next_try <= :now AND (files.size > :limit OR files.kind = 'optimizer')
-ORDER BY files.kind = 'checkpoint' AND mtime_ns =
-    (SELECT max(mtime_ns) FROM files WHERE kind = 'checkpoint' AND state = 'ready') DESC,
+ORDER BY files.kind = 'checkpoint' AND EXISTS (
+        SELECT 1 FROM newest WHERE newest.mtime_ns = files.mtime_ns OR newest.step = files.step
+    ) DESC,
     files.kind = 'optimizer' DESC, mtime_ns DESC LIMIT :count
 """  # noqa: S608 - put together of constants alone
 NEXT_OPTIMIZER = f"{_ROWS} WHERE state = 'ready' AND next_try <= :now AND files.kind = 'optimizer' LIMIT :count"
@@ -104,10 +144,12 @@ STORED = """
 INSERT OR REPLACE INTO stored (key, path, kind, sha256, size, mtime, version, step, at)
 VALUES (:key, :path, :kind, :sha256, :size, :mtime, :version, :step, :at)
 """
-# What an earlier session of the same training left; what this one has sent is newer.
+# What an earlier session of the same training left; what this one has sent is newer, and what it is about to send may be
+# there already.
 INHERITED = """
-INSERT OR IGNORE INTO stored (key, path, kind, sha256, size, mtime, version, step, at)
-VALUES (:key, :path, :kind, :sha256, :size, :mtime, :version, :step, :at)
+INSERT OR IGNORE INTO stored (key, path, kind, sha256, size, mtime, version, step, at, sure)
+VALUES (:key, :path, :kind, :sha256, :size, :mtime, :version, :step, :at,
+    NOT EXISTS (SELECT 1 FROM files WHERE files.key = :key))
 """
 # Before anything is sent to a key that holds an older version; a delivery that is proved makes it sure again.
 DOUBT = "UPDATE stored SET sure = 0 WHERE key = ?"
@@ -131,17 +173,28 @@ ON CONFLICT (path) DO UPDATE SET state = 'failed', error = excluded.error, size 
 REVIVE = "UPDATE files SET state = 'ready', attempts = 0, next_try = 0, error = NULL WHERE state = 'failed'"
 # Storage is back after an outage: what met it need not sit out its pause.
 HURRY = "UPDATE files SET next_try = 0 WHERE state = 'ready'"
-# After a restart nothing is in flight, and nothing waits for an attempt that this process did not make.
-RECOVER = "UPDATE files SET state = 'ready', next_try = 0 WHERE state IN ('ready', 'sending')"
+# After a restart nothing is in flight, and nothing waits for an attempt that this process did not make. A copy taken
+# from an owner who was writing may lack what proves a delivery.
+RECOVER = """
+UPDATE files SET state = 'ready', next_try = 0
+WHERE state IN ('ready', 'sending') OR (state = 'delivered' AND key NOT IN (SELECT key FROM stored))
+"""
 
 TOTALS = "SELECT state, count(*), coalesce(sum(size), 0) FROM files GROUP BY state"
 UNDELIVERED = f"{_ROWS} WHERE state != 'delivered' ORDER BY files.path"
 TROUBLED = f"""
 {_ROWS} WHERE state IN ('failed', 'gone') OR (state = 'ready' AND error IS NOT NULL) ORDER BY files.path LIMIT ?
 """
-WAITING_CHECKPOINTS = f"""
-{_ROWS} WHERE state IN ('ready', 'sending') AND files.kind = 'checkpoint' ORDER BY first_seen LIMIT ?
+# What did not go well first, then what weighs most.
+MISSING = f"""
+{_ROWS} WHERE state != 'delivered'
+ORDER BY state NOT IN ('failed', 'gone'), files.kind != 'checkpoint', files.path LIMIT ?
 """
+WAITING_CHECKPOINTS = f"""
+{_ROWS} WHERE state IN ('ready', 'sending') AND files.kind = 'checkpoint' AND files.source IS NULL
+ORDER BY first_seen LIMIT ?
+"""
+CHECKPOINTS = f"{_ROWS} WHERE files.kind = 'checkpoint' AND files.step IS NOT NULL"
 ALL_STORED = "SELECT * FROM stored WHERE key > ? ORDER BY key LIMIT ?"
 NEWEST_STORED = "SELECT * FROM stored WHERE kind = ? ORDER BY mtime DESC, key DESC LIMIT ?"
 STORED_TOTAL = "SELECT count(*), coalesce(sum(size), 0) FROM stored"
@@ -151,7 +204,17 @@ SELECT min(first_seen) FROM files WHERE kind = 'checkpoint' AND state IN ('ready
 
 # The trainer's word may come after the file has settled: the step of a version that is not older than its saving.
 STAMP = "UPDATE files SET step = ? WHERE path = ? AND step IS NULL AND mtime_ns <= ? AND state = 'ready'"
-SPOOLED = "UPDATE files SET source = ? WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?"
+SPOOLED = """
+UPDATE files SET source = ? WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?
+    AND state IN ('ready', 'sending', 'failed')
+"""
+SPOOLED_FILES = f"{_ROWS} WHERE state IN ('ready', 'sending', 'failed') AND files.source IS NOT NULL"
+# A file that was there and gone before anybody saw it; one that is known after all stays as it is.
+NEVER_SEEN = """
+INSERT OR IGNORE INTO files (path, folder, kind, key, state, proof, size, mtime_ns, inode, error, first_seen)
+VALUES (:path, :folder, :kind, :key, 'gone', 'saved', :size, :mtime_ns, :inode, :error, :now)
+"""
+BEGINS_WITH = "SELECT 1 FROM files WHERE path >= :start AND path < :end LIMIT 1"
 SOURCES = "SELECT source FROM files WHERE source IS NOT NULL"
 # A folder that could not be read, and now can.
 CLEARED = "DELETE FROM files WHERE path = ? AND state = 'failed'"

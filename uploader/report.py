@@ -32,11 +32,15 @@ def counts(ledger: Ledger) -> tuple[Count, Count, Count]:
     return _sum(ledger.stored_total()), _sum(*waiting), _sum(*lost)
 
 
-def failures(ledger: Ledger) -> tuple[Failure, ...]:
-    """Return files that are not in the bucket and have met trouble, with their reasons."""
+def failures(ledger: Ledger, *, ended: bool) -> tuple[Failure, ...]:
+    """Return files that are not in the bucket and have met trouble, with their reasons.
+
+    ``ended``: nobody writes any more, and somebody may be waiting: whatever is not in the bucket is missing.
+    """
+    rows = ledger.missing(_MOST_FAILURES) if ended else ledger.troubled(_MOST_FAILURES)
     return tuple(
         Failure(path=printable(row.path), reason=reason(row), permanent=row.state in {State.FAILED, State.GONE})
-        for row in ledger.troubled(_MOST_FAILURES)
+        for row in rows
     )
 
 

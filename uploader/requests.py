@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from shared.atomic import write_atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -21,17 +22,15 @@ def leave(folder: Path, action: str) -> None:
 
 def asked_for(folder: Path, action: str) -> bool:
     """Return whether ``action`` was asked for. Anything else in the folder does not matter."""
-    return any(_wishes(folder, action))
+    return bool(wishes(folder, action))
 
 
-def consume(folder: Path, action: str) -> bool:
-    """Return whether ``action`` was asked for, and take every such wish away."""
-    found = False
-    for path in _wishes(folder, action):
-        path.unlink(missing_ok=True)
-        found = True
-    return found
-
-
-def _wishes(folder: Path, action: str) -> list[Path]:
+def wishes(folder: Path, action: str) -> list[Path]:
+    """Return every wish for ``action`` that is there now."""
     return list(folder.glob(f"{action}-*.json"))
+
+
+def take_away(granted: Iterable[Path]) -> None:
+    """Take wishes away. They must have been granted durably before, else a kill in between would lose them."""
+    for path in granted:
+        path.unlink(missing_ok=True)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uploader.kinds import Kind
+from uploader.queries import STORED_COLUMNS
 from uploader.scan import Version
 from uploader.settle import Proof
 from uploader.states import State
 
 if TYPE_CHECKING:
     import sqlite3
+
+
+_INODES = 1 << 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +95,14 @@ class Total:
     bytes: int = 0
 
 
+def seal_of(*values: object) -> int:
+    """Return the seal of a row's values: a change that SQLite itself does not notice gives another one."""
+    return zlib.crc32(repr(values).encode(errors="backslashreplace"))
+
+
 def known_of(row: sqlite3.Row) -> Known:
     """Return state and version alone; raises ValueError for a state that this code does not know."""
-    return Known(State(row["state"]), Version(row["size"], row["mtime_ns"], row["inode"]))
+    return Known(State(row["state"]), _version(row))
 
 
 def row_of(row: sqlite3.Row) -> Row:
@@ -113,7 +123,7 @@ def row_of(row: sqlite3.Row) -> Row:
         key=row["key"],
         state=State(row["state"]),
         proof=Proof(row["proof"]),
-        version=Version(row["size"], row["mtime_ns"], row["inode"]),
+        version=_version(row),
         sha256=row["sha256"],
         step=row["step"],
         source=row["source"],
@@ -126,7 +136,18 @@ def row_of(row: sqlite3.Row) -> Row:
     )
 
 
+def _version(row: sqlite3.Row) -> Version:
+    return Version(row["size"], row["mtime_ns"], row["inode"] % _INODES)
+
+
+def inode_in_ledger(inode: int) -> int:
+    """Return an inode as SQLite holds it: it has 64 bits and may use them all, and SQLite's integers have a sign."""
+    return inode - _INODES if inode >= _INODES // 2 else inode
+
+
 def stored_file_of(row: sqlite3.Row) -> StoredFile:
-    """Return the typed row of an object; raises ValueError for a kind that this code does not know."""
+    """Return the typed row of an object, which a manifest may list; raises ValueError when it is not as written."""
+    if row["seal"] != seal_of(*(row[column] for column in STORED_COLUMNS)):
+        raise ValueError(f"what it says of {row['key']} is not what was written")
     stored = Stored(row["sha256"], row["size"], row["mtime"], row["version"], row["step"], row["at"])
     return StoredFile(key=row["key"], path=os.fsdecode(row["path"]), kind=Kind(row["kind"]), stored=stored)

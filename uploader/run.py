@@ -27,8 +27,8 @@ class Run:
     """Where a run's files lie, where the uploader keeps its own, and where in which bucket they go.
 
     ``name`` is the folder that ai-toolkit writes into below ``output``; it is left out of the keys. ``watched``: there
-    is no handler, so nobody says when it ends. ``worker`` is the one whose session it is. ``lineage``: the sessions
-    whose training it goes on with; what they left under the prefix is this run's, too.
+    is no handler, so nobody says when it ends. ``worker`` is the one whose session it is, ``attempt`` how often it was
+    begun. ``lineage``: the sessions whose training it goes on with; what they left under the prefix is this run's, too.
     """
 
     session_id: str
@@ -40,6 +40,7 @@ class Run:
     created_at: float
     watched: bool
     worker: str | None = None
+    attempt: int = 1
     lineage: tuple[str, ...] = ()
 
     @property
@@ -62,10 +63,9 @@ class Run:
         """Return the folder of copies that must outlive the originals."""
         return self.state / "spool"
 
-    @property
-    def claim_file(self) -> Path:
-        """Return the file that remembers the claim over a restart."""
-        return self.state / "claim.json"
+    def claim_file(self, worker: str) -> Path:
+        """Return the file that remembers a claim of ``worker`` over a restart: on a shared volume there are several."""
+        return self.state / f"claim.{worker}.json"
 
     def ledger(self, epoch: int) -> Path:
         """Return the ledger that belongs to one epoch of the claim."""
@@ -80,9 +80,9 @@ class Run:
         """Return whether an object that session ``session_id`` left is this run's. A watched folder asks nobody."""
         return self.watched or session_id == self.session_id or session_id in self.lineage
 
-    def remembered_claim(self) -> Claim | None:
-        """Return the claim that an earlier process held."""
-        return Claim.read(self.claim_file)
+    def known_claims(self) -> list[Claim]:
+        """Return the newest claim of each worker that has ever carried this run."""
+        return [claim for path in self.state.glob("claim.*.json") if (claim := Claim.read(path))]
 
 
 def drain_token(session: Session, worker: str) -> str | None:
@@ -110,6 +110,7 @@ def session_run(folder: SessionFolder) -> Run | None:
         created_at=session.created_at,
         watched=False,
         worker=session.worker,
+        attempt=session.attempt,
         lineage=session.lineage,
     )
 

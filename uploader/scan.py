@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # FAT and some network file systems count in two seconds.
 _TIME_RESOLUTION_NS = 2_000_000_000
+# What the ledger can hold ends in the year 2262; a file may say that it is of any other.
+_LATEST_NS = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +43,18 @@ class Seen:
 
 def version_of(status: os.stat_result) -> Version:
     """Return the version that a stat result stands for."""
-    return Version(size=status.st_size, mtime_ns=status.st_mtime_ns, inode=status.st_ino)
+    mtime_ns = max(-_LATEST_NS, min(status.st_mtime_ns, _LATEST_NS))
+    return Version(size=status.st_size, mtime_ns=mtime_ns, inode=status.st_ino)
 
 
 def look(root: Path, path: str) -> Seen | None:
     """Return the file at ``path`` below ``root`` as it is now, or None when it is gone. Links are not followed."""
     try:
-        return _seen(path, (root / path).lstat())
+        return seen_of(path, (root / path).lstat())
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        return _hidden(path, error)
 
 
 class Folders:
@@ -79,46 +84,65 @@ class Folders:
             except (FileNotFoundError, NotADirectoryError):
                 self._known.pop(folder, None)
                 continue
+            except OSError:
+                # What is wrong with it, ``files`` says.
+                self._known.pop(folder, None)
+                yield folder
+                continue
             waiting.extend(known[1])
 
     def _inner(self, folder: str) -> tuple[str, ...]:
-        try:
-            with os.scandir(self._root / folder) as entries:
-                paths = [_join(folder, entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
-        except PermissionError:
-            return ()
+        with os.scandir(self._root / folder) as entries:
+            paths = [_join(folder, entry.name) for entry in entries if _is_folder(entry)]
         return tuple(path for path in paths if not self._skip(path))
 
 
 def files(root: Path, folder: str, skip: Callable[[str], bool]) -> Iterator[Seen]:
     """Yield what lies directly in ``folder``, folders left out. A file that vanishes meanwhile is passed over.
 
-    Of a folder that cannot be read, the folder itself is yielded, as something strange.
+    Of a folder that cannot be read, the folder itself is yielded, as something strange. Raises OSError where the whole
+    tree cannot be read.
     """
     try:
         entries = os.scandir(root / folder)
     except (FileNotFoundError, NotADirectoryError):
         return
-    except PermissionError:
-        status = (root / folder).lstat()
-        yield Seen(folder, version_of(status), status.st_dev, "a folder that cannot be read")
+    except OSError as error:
+        if not folder:
+            raise
+        yield _hidden(folder, error)
         return
     with entries:
         for entry in entries:
             path = _join(folder, entry.name)
-            if skip(path) or entry.is_dir(follow_symlinks=False):
+            if skip(path) or _is_folder(entry):
                 continue
             try:
-                yield _seen(path, entry.stat(follow_symlinks=False))
+                yield seen_of(path, entry.stat(follow_symlinks=False))
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                yield _hidden(path, error)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _hidden(path: str, error: OSError) -> Seen:
+    """Return what can be said of something that the system does not let one look at: one such is not all the others."""
+    return Seen(path, Version(0, 0, 0), 0, f"something that cannot be looked at ({error.strerror})")
 
 
 def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _seen(path: str, status: os.stat_result) -> Seen:
+def seen_of(path: str, status: os.stat_result) -> Seen:
+    """Return the file at ``path`` as a stat result shows it."""
     return Seen(path, version_of(status), status.st_dev, strange(status.st_mode))
 
 

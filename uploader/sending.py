@@ -75,7 +75,7 @@ def send_standard(
         size = parcel.row.version.size
         body = FileRange(file, 0, size, block=sender.block, tap=digest.update, throttle=sender.throttle)
         guarded = _Guarded(body, digest, sha256)
-        sender.storage.put(parcel.bucket, parcel.key, guarded, content_type=kind, metadata=metadata)
+        sender.put(parcel.bucket, parcel.key, guarded, content_type=kind, metadata=metadata)
         sent.md5 = digest.md5
 
     sender.retry(attempt)
@@ -142,7 +142,7 @@ class _Resumable:
         if record is not None:
             return record
         # That everything has arrived does not prove that an object was made of it; asked once more, the server does.
-        self._sender.retry(lambda: self._sender.storage.finish(self._url, self._size))
+        self._sender.retry(lambda: self._sender.finish(self._url, self._size))
         return self._sender.info(self._parcel)
 
     def _ask(self) -> int:
@@ -165,7 +165,7 @@ class _Resumable:
         if end == self._size:
             body = _Guarded(body, digest, self._sha256)
         try:
-            offset = self._sender.storage.append(self._url, start, body)
+            offset = self._sender.append(self._url, start, body)
         except StorageError as error:
             if not error.transient:
                 raise

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 from typing import TYPE_CHECKING
 
+from uploader.disk import Disk
 from uploader.open_files import FileId, open_for_writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
-    from threading import Event
 
-    from shared.clock import Clock
+    from shared.clock import WakefulClock
     from shared.settings import UploadSettings
     from shared.storage.client import Storage
     from shared.storage.throttle import Throttle
@@ -21,15 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Storage, the clock and the limits. ``hurry``: a watched run is closed as soon as everything is delivered."""
+    """Storage, the clock and the limits.
+
+    ``hurry``: a watched run is closed as soon as everything is delivered. ``reread``: somebody wishes that the settings
+    be read again. ``disk`` is the one under the sessions.
+    """
 
     storage: Storage
     settings: UploadSettings
     worker: str
-    clock: Clock
+    clock: WakefulClock
     stop: Event
     lanes: Lanes
     throttle: Throttle | None
     jitter: Random
     hurry: bool = False
+    reread: Event = field(default_factory=Event)
+    disk: Disk = field(default_factory=Disk)
     opened: Callable[[frozenset[FileId]], frozenset[FileId]] = open_for_writing

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.errors import FerryError
-from shared.log import mask, secrets_of
+from shared.secrecy import mask, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

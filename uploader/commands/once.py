@@ -11,6 +11,7 @@ from shared.contract.upload import StorageState
 from shared.log import configure
 from uploader.commands.display import display
 from uploader.commands.serving import serving
+from uploader.paths import on_terminal
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -39,13 +40,19 @@ def _until_at_rest(here: Serving, patience: float) -> bool:
     """Return whether everything came to rest; False when stopped, or when nothing moved for ``patience`` seconds."""
     clock = SystemClock()
     moved, since = here.daemon.movement(), clock.monotonic()
+    told: set[str] = set()
     while not here.stop.is_set():
         here.wake.clear()
         here.daemon.tick()
         if here.daemon.at_rest:
             return True
-        now = here.daemon.movement()
-        if now != moved:
+        now, watched = here.daemon.movement(), here.daemon.watched()
+        for sentence in watched:
+            if sentence not in told:
+                told.add(sentence)
+                print(f"uploader: {on_terminal(sentence)}", file=sys.stderr)
+        if watched or now != moved:
+            # Somebody else's silence ends by itself.
             moved, since = now, clock.monotonic()
         if clock.monotonic() - since >= patience or _is_hopeless(here.daemon):
             return False
@@ -59,14 +66,13 @@ def _is_hopeless(daemon: Daemon) -> bool:
 
 def _missing(daemon: Daemon) -> list[str]:
     lines = [f"{name}: {failure.path}: {failure.reason}" for name, failure in daemon.failures()]
-    return lines + [
-        f"{carrier.run.name}: {carrier.upload.refusal}" for carrier in daemon.carriers if carrier.upload.refusal
-    ]
+    refused = [f"{carrier.run.name}: {carrier.upload.refusal}" for carrier in daemon.carriers if carrier.upload.refusal]
+    return [*lines, *refused, *(f"{name}: it is left alone: {reason}." for name, reason in daemon.elsewhere())]
 
 
 def _tell(daemon: Daemon, missing: list[str], *, finished: bool) -> None:
     for line in missing:
-        print(line)
+        print(on_terminal(line))
     if not finished:
         reasons = " ".join(daemon.problems()) or "Nothing moved any more."
         print(f"uploader: not everything is in the bucket. {reasons}", file=sys.stderr)

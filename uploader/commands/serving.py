@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,7 +65,9 @@ def serving(options: Namespace, *, hurry: bool, lock_seconds: float | None) -> I
     settings = read_settings()
     watched = watches(options)
     stop, leave, wake = threading.Event(), threading.Event(), threading.Event()
+    reread = threading.Event()
     _end_at_signals(stop, leave, wake)
+    _reread_at_hangup(reread, wake)
     clock = SystemClock()
     deadline = None if lock_seconds is None else Deadline(clock, lock_seconds)
     folders = [settings.root, *(watch.folder for watch in watched)]
@@ -73,7 +76,7 @@ def serving(options: Namespace, *, hurry: bool, lock_seconds: float | None) -> I
             raise FerryError(ErrorCode.BUSY, "Told to stop while another uploader works here.")
         if not free:
             raise FerryError(ErrorCode.BUSY, f"Another uploader works on {settings.root}: stop it first, or leave it.")
-        world = _world(settings, stop, wake, hurry=hurry)
+        world = _world(settings, stop, wake, reread, hurry=hurry)
         daemon = Daemon(world, settings.root, watched, wake)
         try:
             yield Serving(daemon, stop, leave, wake)
@@ -82,7 +85,9 @@ def serving(options: Namespace, *, hurry: bool, lock_seconds: float | None) -> I
             daemon.close()
 
 
-def _world(settings: Settings, stop: threading.Event, wake: threading.Event, *, hurry: bool) -> World:
+def _world(
+    settings: Settings, stop: threading.Event, wake: threading.Event, reread: threading.Event, *, hurry: bool
+) -> World:
     clock = SystemClock()
     upload = settings.upload
     lanes = Lanes(upload.concurrency, wake.set)
@@ -96,6 +101,7 @@ def _world(settings: Settings, stop: threading.Event, wake: threading.Event, *, 
         throttle=None if upload.bandwidth is None else Throttle(upload.bandwidth, clock, stop.wait),
         jitter=random.Random(),  # noqa: S311 - spreads retries, guards nothing
         hurry=hurry,
+        reread=reread,
     )
 
 
@@ -112,6 +118,18 @@ def _end_at_signals(stop: threading.Event, leave: threading.Event, wake: threadi
 
     for number in asked:
         signal.signal(number, end)
+
+
+def _reread_at_hangup(reread: threading.Event, wake: threading.Event) -> None:
+    """Let SIGHUP have the settings read again; on a terminal it says that this is gone, and ends the process."""
+    if sys.stderr.isatty():
+        return
+
+    def ask(_number: int, _frame: object) -> None:
+        reread.set()
+        wake.set()
+
+    signal.signal(signal.SIGHUP, ask)
 
 
 def _wait(wake: threading.Event, ends: tuple[threading.Event, ...], seconds: float) -> bool:

@@ -10,6 +10,7 @@ from shared.contract.session import Session
 from shared.contract.upload import Upload
 from shared.settings import read_root
 from uploader.commands.known_runs import states
+from uploader.paths import on_terminal
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -44,6 +45,7 @@ def _table(rows: list[dict[str, Any]]) -> None:
         print("No runs yet: nothing has been trained or watched here.")
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -51,11 +53,17 @@ def _table(rows: list[dict[str, Any]]) -> None:
         table.add_column(column)
     for row in rows:
         counts = (f"{row[name]['files']} ({_size(row[name]['bytes'])})" for name in ("uploaded", "pending", "failed"))
-        table.add_row(row["run"], row["phase"] or "watched", *counts, f"{row['lag_seconds']:.0f} s", row["storage"])
+        table.add_row(
+            escape(on_terminal(row["run"])),
+            row["phase"] or "watched",
+            *counts,
+            f"{row['lag_seconds']:.0f} s",
+            row["storage"],
+        )
     Console(file=sys.stdout, soft_wrap=True).print(table)
     for row in rows:
         for failure in row["failures"]:
-            print(f"{row['run']}: {failure['path']}: {failure['reason']}")
+            print(on_terminal(f"{row['run']}: {failure['path']}: {failure['reason']}"))
 
 
 def _size(count: float) -> str:

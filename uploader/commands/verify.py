@@ -11,6 +11,7 @@ from shared.errors import ErrorCode, FerryError
 from shared.settings import read_settings
 from shared.storage.client import Storage
 from uploader.commands.known_runs import places
+from uploader.paths import on_terminal
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -47,7 +48,7 @@ def _check(storage: Storage, bucket: str, prefix: str, *, deep: bool) -> int:
             print(f"{bucket}/{entry.key}: {fault}")
             wrong += 1
     for missing in manifest.missing:
-        print(f"{bucket}/{prefix}: {missing.path} is missing: {missing.reason}")
+        print(on_terminal(f"{bucket}/{prefix}: {missing.path} is missing: {missing.reason}"))
     how = "by SHA-256" if deep else "by the server's records"
     print(f"{bucket}/{prefix}: {len(manifest.files) - wrong} of {len(manifest.files)} objects are right, {how}.")
     return 1 if wrong or manifest.missing else 0

@@ -64,7 +64,7 @@ class Port:
             "UPLOAD_DEBOUNCE_SECONDS": "0.5",
             "UPLOAD_POLL_SECONDS": "0.25",
         }
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[bytes]:
         """Start ``python -m uploader …``; what it prints goes to ``printed``."""
@@ -81,7 +81,7 @@ class Port:
         return self._start([sys.executable, "-c", program], {}, cwd=self.session().output)
 
     def _start(self, command: list[str], environ: dict[str, str], cwd: Path = PROJECT) -> subprocess.Popen[bytes]:
-        with (self.folder / f"printed-{len(self._processes)}.log").open("wb") as log:
+        with (self.folder / f"printed-{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
                 command,
                 cwd=cwd,
@@ -90,13 +90,13 @@ class Port:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        self._processes.append(process)
+        self.processes.append(process)
         return process
 
     def printed(self, process: subprocess.Popen[bytes] | None = None) -> str:
         """Return what a process, or all of them, have printed."""
         if process is not None:
-            return (self.folder / f"printed-{self._processes.index(process)}.log").read_text(errors="replace")
+            return (self.folder / f"printed-{self.processes.index(process)}.log").read_text(errors="replace")
         return "".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("printed-*.log")))
 
     def ends(self, process: subprocess.Popen[bytes], seconds: float = 60.0) -> int:
@@ -109,7 +109,7 @@ class Port:
     def close(self) -> None:
         """Kill what is left."""
         self.storage.close()
-        for process in self._processes:
+        for process in self.processes:
             process.kill()
             process.wait()
             if process.stdin is not None:

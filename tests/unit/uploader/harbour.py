@@ -18,6 +18,7 @@ from shared.layout import SessionFolder
 from shared.settings import UploadSettings
 from tests.unit.uploader.memory_storage import BUCKET, MemoryStorage
 from uploader.carrier import Carrier
+from uploader.disk import Disk, Space
 from uploader.lanes import Lanes
 from uploader.line import Line
 from uploader.run import Watch, session_run
@@ -52,15 +53,23 @@ class FakeClock:
     def __init__(self) -> None:
         self.wall = time.time()
         self.passed = 0.0
+        self.asleep = 0.0
 
     def now(self) -> float:
-        return self.wall + self.passed
+        return self.wall + self.passed + self.asleep
 
     def monotonic(self) -> float:
         return 1000.0 + self.passed
 
+    def boottime(self) -> float:
+        return self.monotonic() + self.asleep
+
     def advance(self, seconds: float) -> None:
         self.passed += seconds
+
+    def suspend(self, seconds: float) -> None:
+        """Have the machine sleep: programs do not count that, the boot's clock does."""
+        self.asleep += seconds
 
 
 class Stop(threading.Event):
@@ -114,6 +123,7 @@ class Harbour:
         self.open_files: set[FileId] = set()
         self.executors: dict[str, Inline] = {}
         self.stop = Stop(self.clock)
+        self.space = Space(free=1 << 40, total=1 << 40)
         self.storage.while_sending = self._check_not_listed
 
     def world(self, *, hurry: bool = False, worker: str = WORKER) -> World:
@@ -132,6 +142,7 @@ class Harbour:
             throttle=None,
             jitter=random.Random(7),
             hurry=hurry,
+            disk=Disk(lambda _: self.space),
             opened=lambda wanted: wanted & self.open_files,
         )
 
@@ -231,14 +242,17 @@ class Berth:
 
     def probe(self) -> None:
         """Do what the daemon does while Storage is away: ask whether it is back."""
-        if self.line.probe_due() and self.line.restored():
+        if self.line.probe_due():
+            self.line.answered()
+        if self.line.came_back():
             self.carrier.recovered()
 
     def die(self) -> None:
-        """Let go of the ledger's lock as a killed process does; nothing is finished."""
-        hold = self.carrier._hold
+        """Let go of the ledger's lock, and of open files, as a killed process does; nothing is finished."""
+        hold = self.carrier.hold
         if hold is not None:
             hold.ledger.close()
+        self.carrier._grips.close()
 
 
 def write(path: Path, content: bytes | str, *, age: float = 0.0) -> None:
@@ -258,6 +272,6 @@ def safetensors(payload: bytes = b"\0" * 64) -> bytes:
 
 def hold_of(berth: Berth) -> Hold:
     """Return the open run of a berth."""
-    hold = berth.carrier._hold
+    hold = berth.carrier.hold
     assert hold is not None
     return hold

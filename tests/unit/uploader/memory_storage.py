@@ -122,6 +122,8 @@ class MemoryStorage(Storage):
         with self._lock:
             if target in self.objects:
                 raise trouble(Trouble.EXISTS)
+            if source not in self.objects:
+                raise trouble(Trouble.NOT_FOUND)
             self.objects[target] = self.objects.pop(source)
         self._hit("move", target, after=True)
 
@@ -129,6 +131,7 @@ class MemoryStorage(Storage):
         for key in keys:
             self._begin("remove", key)
             self.objects.pop(key, None)
+            self._hit("remove", key, after=True)
 
     def read(self, bucket: str, key: str, limit: int = SMALL_DOCUMENT) -> bytes | None:
         self._begin("read", key)
@@ -154,6 +157,7 @@ class MemoryStorage(Storage):
         self._begin("create_upload", key)
         url = f"upload-{len(self.calls)}"
         self.uploads[url] = Pending(key, size, dict(metadata))
+        self._hit("create_upload", key, after=True)
         return Upload(url, None, 0)
 
     def upload_offset(self, url: str) -> int:
@@ -180,6 +184,7 @@ class MemoryStorage(Storage):
         pending = self._pending(url)
         self._begin("finish", pending.key)
         self._store(pending.key, bytes(pending.content), pending.metadata)
+        self._hit("finish", pending.key, after=True)
 
     def terminate(self, url: str) -> None:
         self._begin("terminate", url)

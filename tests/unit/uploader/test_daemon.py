@@ -10,38 +10,16 @@ from shared.contract.session import Phase
 from shared.contract.upload import StorageState, Upload, Worker
 from shared.layout import worker_file
 from shared.storage.errors import Trouble
+from tests.unit.uploader.bridge import Bridge
 from tests.unit.uploader.harbour import WORKER, Harbour, write
 from tests.unit.uploader.memory_storage import BUCKET
-from uploader.claim import SILENCE_SECONDS
-from uploader.daemon import LEAVE_SECONDS, Daemon
+from uploader.daemon import LEAVE_SECONDS
 from uploader.requests import leave
 from uploader.run import Watch
+from uploader.silence import SILENCE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-
-class Bridge:
-    """A daemon whose ticks a test counts."""
-
-    def __init__(self, harbour: Harbour, *watches: Watch, hurry: bool = False) -> None:
-        self.harbour = harbour
-        self.wake = threading.Event()
-        self.daemon = Daemon(harbour.world(hurry=hurry), harbour.root, watches, self.wake)
-
-    def tick(self, count: int = 1) -> None:
-        for _ in range(count):
-            self.daemon.tick()
-            self.harbour.check_manifest()
-            self.harbour.clock.advance(1)
-
-    def until(self, condition: Callable[[], bool]) -> None:
-        for _ in range(400):
-            if condition():
-                return
-            self.tick()
-        raise AssertionError("not within 400 ticks")
 
 
 @pytest.fixture
@@ -90,14 +68,15 @@ def test_a_session_that_was_let_go_is_taken_up_again_for_a_retry_and_for_a_new_d
 
 
 def test_another_workers_session_is_left_alone_until_it_has_been_silent(harbour: Harbour) -> None:
-    harbour.session(worker="worker-2")
+    write(harbour.session(worker="worker-2").output / "a.txt", "a")
     bridge = Bridge(harbour)
     for _ in range(10):
         bridge.tick(20)
         harbour.session(worker="worker-2")
     assert bridge.daemon.carriers == ()
-    harbour.clock.advance(SILENCE_SECONDS)
+    silent_since = harbour.clock.monotonic()
     bridge.until(lambda: receipt(harbour) == "adopted")
+    assert harbour.clock.monotonic() - silent_since >= SILENCE_SECONDS - 1
     bridge.tick(3)
     asked = len(harbour.storage.calls)
     bridge.tick(30)
@@ -140,7 +119,7 @@ def test_trouble_with_listing_the_runs_does_not_stop_those_that_are_carried(
     def stale(*_: object) -> None:
         raise OSError(116, "Stale file handle")
 
-    monkeypatch.setattr("uploader.daemon.sessions", stale)
+    monkeypatch.setattr("uploader.discovery.sessions", stale)
     write(harbour.session().output / "a.txt", "a")
     bridge.until(lambda: harbour.content("outputs/a.txt") == b"a")
 

@@ -272,6 +272,9 @@ def test_what_is_wrong_with_a_file(quay: Quay) -> None:
         (trouble(Trouble.UNREACHABLE), Later),
         (trouble(Trouble.BUSY), Later),
         (trouble(Trouble.LOCKED), Later),
+        (trouble(Trouble.EXISTS), Later),
+        (trouble(Trouble.NOT_FOUND), Later),
+        (trouble(Trouble.UPLOAD_GONE), Later),
     ],
 )
 @pytest.mark.parametrize("content", [b"small", LARGE])
@@ -284,7 +287,9 @@ def test_what_becomes_of_storages_trouble(
     result = quay.deliver()
     assert type(result) is expected
     if isinstance(result, Later):
-        assert result.server_down is (error.trouble is not Trouble.LOCKED)
+        confused = error.trouble in {Trouble.EXISTS, Trouble.NOT_FOUND, Trouble.UPLOAD_GONE}
+        assert result.server_down is (error.trouble is not Trouble.LOCKED and not confused)
+        assert not confused or result.most_attempts
     assert KEY not in quay.storage.objects
 
 
@@ -342,3 +347,20 @@ def test_one_run_can_be_halted_alone(quay: Quay) -> None:
 )
 def test_what_the_browser_is_told(key: str, kind: str) -> None:
     assert content_type(key) == kind
+
+
+@pytest.mark.guarantee("told", fault="a sparse file claims to be a terabyte")
+@pytest.mark.parametrize("kind", [Kind.OTHER, Kind.OPTIMIZER])
+def test_what_storage_would_never_take_is_neither_read_nor_copied(
+    quay: Quay, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    with quay.path.open("wb") as file:
+        file.truncate(1 << 40)
+    quay.settle(kind=kind)
+    monkeypatch.setattr(quay.storage, "takes", lambda bucket, size, kind: size < 1 << 40)
+    spool = quay.folder / "spool" / "copy" if kind is Kind.OPTIMIZER else None
+    result = quay.deliver(quay.parcel(spool=spool))
+    assert isinstance(result, Refused)
+    assert "Storage takes no file of 1099511627776 bytes. Raise the file size limit" in result.reason
+    assert quay.row().sha256 is None
+    assert spool is None or not spool.exists()

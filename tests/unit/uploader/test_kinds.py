@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from uploader.kinds import Kind, ignored, key_of, nature
+from uploader.kinds import Kind, ignored, key_of, named_step, nature
 
 NAME = "pictures"
 
@@ -96,3 +96,17 @@ def test_what_only_ever_grows(path: str, *, growing: bool) -> None:
 def test_a_deep_key_leaves_room_for_its_prefix() -> None:
     prefix = "p" * 450
     assert len(prefix) + len(key_of("/".join(["deep"] * 200), NAME, prefix)) <= 900
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "_controls", "pid.txt", "v1.tmp", "old~", "__pycache__"])
+def test_a_run_may_be_called_like_what_is_never_uploaded(name: str) -> None:
+    assert ignored(name)
+    assert not ignored(name, name=name)
+    assert not ignored(f"{name}/{name}.safetensors", name=name)
+    assert ignored(f"{name}/config.yaml", name=name)
+    assert ignored(f"samples/{name}", name=name)
+
+
+@pytest.mark.parametrize("digits", [13, 40, 5000])
+def test_a_number_beyond_all_steps_is_none(digits: int) -> None:
+    assert named_step(f"x_{'9' * digits}.safetensors") is None

@@ -24,7 +24,8 @@ def test_lanes_are_so_wide_and_wake_whoever_waits() -> None:
 def test_large_files_share_few_lanes() -> None:
     lanes = Lanes(16, lambda: None)
     assert lanes.free(Lane.LARGE) == LARGE_LANES
-    assert lanes.width == 16 + LARGE_LANES + 2
+    # Two for documents, one for signs of life, and one for a look at the claim in the middle of any.
+    assert lanes.width == 16 + LARGE_LANES + 2 + 1 + 1
     lanes.close()
 
 

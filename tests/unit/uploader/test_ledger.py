@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.uploader.harbour import Harbour
+from uploader import opening
 from uploader.kinds import Kind
 from uploader.ledger import Ledger, LedgerError
 from uploader.opening import open_ledger
@@ -119,6 +120,22 @@ def test_the_order_of_the_lanes(ledger: Ledger) -> None:
     assert ledger.oldest_waiting_checkpoint() == 1.0
 
 
+@pytest.mark.guarantee("whole", fault="the worker is gone before all of a checkpoint's folder has been sent")
+def test_the_file_that_completes_a_folder_is_sent_after_all_others_of_it(ledger: Ledger) -> None:
+    settle(ledger, "cats/cats_000000010/aitk_meta.yaml", kind=Kind.CHECKPOINT)
+    weights = settle(ledger, "cats/cats_000000010/transformer/w.safetensors", kind=Kind.CHECKPOINT, size=1 << 30)
+    settle(ledger, "cats/cats_000000010x/w.safetensors", kind=Kind.CHECKPOINT, size=1 << 30)
+
+    def small() -> list[str]:
+        return [row.path for row in ledger.next_small(2.0, 6_000_000, 9)]
+
+    assert small() == []
+    ledger.start(weights)
+    assert small() == []
+    ledger.delivered(weights, stored(size=1 << 30))
+    assert small() == ["cats/cats_000000010/aitk_meta.yaml"]
+
+
 def test_what_waits_for_its_next_attempt_is_passed_over(ledger: Ledger) -> None:
     row = settle(ledger, "a")
     ledger.start(row)
@@ -217,6 +234,27 @@ def test_the_next_epoch_goes_on_with_a_copy_and_doubts_everything(tmp_path: Path
     assert open_ledger(run, 5).file("a") is not None
 
 
+@pytest.mark.guarantee("true-manifest", fault="an uploader is killed while it takes over another one's ledger")
+def test_a_copy_has_its_name_only_when_everything_in_it_is_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_folder: Path) -> None:
+        raise InterruptedError
+
+    run = Harbour(tmp_path).session_run()
+    first = open_ledger(run, 2)
+    row = settle(first, "a")
+    first.start(row)
+    first.delivered(row, stored())
+    first.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "sync_folder", interrupted)
+        with pytest.raises(InterruptedError):
+            open_ledger(run, 5)
+    assert run.epochs() == [2, 5]
+    assert [file.key for file in open_ledger(run, 5).doubtful()] == ["k/a"]
+
+
 def test_a_transaction_that_the_old_owner_did_not_end_is_rolled_back_in_the_copy(tmp_path: Path) -> None:
     run = Harbour(tmp_path).session_run()
     first = open_ledger(run, 1)
@@ -250,3 +288,18 @@ def test_moves_that_are_not_allowed_are_defects() -> None:
             else:
                 with pytest.raises(IllegalMoveError):
                     check(old, new)
+
+
+@pytest.mark.parametrize("inode", [0, 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
+def test_an_inode_may_use_all_its_bits(ledger: Ledger, inode: int) -> None:
+    version = Version(10, (1 << 63) - 1, inode)
+    ledger.settled(Settled("a", Kind.OTHER, "k/a", Proof.CLOSED, version), 1.0)
+    row = ledger.file("a")
+    assert row is not None
+    assert row.version == version
+    assert ledger.in_folder("")["a"].version == version
+    ledger.start(row)
+    ledger.hashed(row, "s")
+    ledger.delivered(row, stored())
+    assert ledger.file("a") is not None
+    assert not ledger.undelivered()

@@ -52,3 +52,61 @@ def test_a_refused_key_is_not_an_outage() -> None:
     line = Line(FakeClock(), random.Random(1))
     line.failed("denied", denied=True)
     assert line.state is StorageState.DENIED
+
+
+def probe(line: Line, clock: FakeClock) -> float:
+    """Return how long it takes until the next question is due."""
+    begun = clock.passed
+    while not line.probe_due():
+        clock.advance(0.1)
+    return clock.passed - begun
+
+
+def test_a_probe_that_promises_too_much_makes_the_pauses_grow_and_one_file_enough() -> None:
+    clock = FakeClock()
+    line = Line(clock, random.Random(1))
+    pauses = []
+    for _ in range(8):
+        line.suspect("nothing gets through")
+        pauses.append(probe(line, clock))
+        line.answered()
+        assert line.open
+    assert pauses[0] == 0
+    assert pauses == sorted(pauses)
+    assert pauses[-1] >= 0.75 * LONGEST_PAUSE_SECONDS
+    assert (line.on_trial, line.came_back()) == (True, False)
+    line.restored()
+    assert (line.on_trial, line.came_back()) == (False, False)
+    line.suspect("a hiccup")
+    assert line.probe_due()
+
+
+def test_its_return_is_told_once_whoever_found_out() -> None:
+    line = Line(FakeClock(), random.Random(1))
+    for found_out in (line.answered, line.restored):
+        line.suspect("away")
+        assert not line.came_back()
+        line.failed("away", denied=False)
+        found_out()
+        assert (line.came_back(), line.came_back()) == (True, False)
+
+
+def test_somebody_who_has_changed_something_has_it_asked_at_once() -> None:
+    clock = FakeClock()
+    line = Line(clock, random.Random(1))
+    line.suspect("refused")
+    for _ in range(10):
+        line.failed("refused", denied=True)
+    assert not line.probe_due()
+    line.hurry()
+    assert line.probe_due()
+    line.failed("refused", denied=True)
+    assert probe(line, clock) <= 1.1
+
+
+def test_a_straggler_does_not_change_what_a_probe_has_found() -> None:
+    line = Line(FakeClock(), random.Random(1))
+    line.suspect("refused")
+    line.failed("the key is refused", denied=True)
+    line.suspect("no answer")
+    assert (line.state, line.problem) == (StorageState.DENIED, "the key is refused")

@@ -9,7 +9,7 @@ from shared.contract.bucket import Manifest
 from shared.contract.session import Outcome
 from shared.storage.errors import Trouble
 from tests.unit.uploader.harbour import Berth, Harbour, write
-from uploader.carrier import Stage
+from uploader.stage import Stage
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import errno
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.unit.uploader.harbour import write
 from uploader.kinds import ignored
 from uploader.scan import Folders, files, look
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 LATER = 10**12
 
@@ -63,3 +67,58 @@ def test_looking_at_one_file(tmp_path: Path) -> None:
     assert (seen.version.size, seen.strange) == (1, None)
     assert look(tmp_path, "a/nothing.txt") is None
     assert look(tmp_path, "a/b.txt/c") is None
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ENAMETOOLONG, errno.ESTALE])
+def test_what_cannot_be_looked_at_is_strange_and_hides_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    for name in ("a.txt", "bad.txt", "bad/x.txt", "good/y.txt"):
+        write(tmp_path / name, "x") if name != "bad/x.txt" else write(tmp_path / "bad_folder/x.txt", "x")
+    scandir, lstat = os.scandir, Path.lstat
+
+    def refuse(path: Path) -> os.stat_result:
+        if "bad" in path.name:
+            raise OSError(number, os.strerror(number))
+        return lstat(path)
+
+    def refuse_folder(path: Path) -> Iterator[os.DirEntry[str]]:
+        if "bad" in path.name:
+            raise OSError(number, os.strerror(number))
+        return scandir(path)
+
+    monkeypatch.setattr(Path, "lstat", refuse)
+    monkeypatch.setattr(os, "scandir", refuse_folder)
+    folders = Folders(tmp_path, ignored)
+    seen = [
+        each
+        for folder in folders.changed(everything=True, now_ns=now_ns())
+        for each in files(tmp_path, folder, ignored)
+    ]
+    reason = f"something that cannot be looked at ({os.strerror(number)})"
+    assert {each.path: each.strange for each in seen} == {
+        "a.txt": None,
+        "bad.txt": None,
+        "bad_folder": reason,
+        "good/y.txt": None,
+    }
+    alone = look(tmp_path, "bad.txt")
+    assert alone is not None
+    assert alone.strange == reason
+
+
+def test_a_tree_that_cannot_be_read_at_all_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> Iterator[os.DirEntry[str]]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(OSError, match="Input/output error"):
+        list(files(tmp_path, "", ignored))
+
+
+def test_a_file_may_be_of_any_year(tmp_path: Path) -> None:
+    write(tmp_path / "a.txt", "a")
+    os.utime(tmp_path / "a.txt", (13_569_465_600, 13_569_465_600))
+    seen = look(tmp_path, "a.txt")
+    assert seen is not None
+    assert seen.version.mtime_ns == (1 << 63) - 1
