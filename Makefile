@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Rounds of the storm, and where its chance begins.
+N ?= 100
+SEED ?= 1
 
-.PHONY: help setup demo test check unit guarantees conformance lock clean
+.PHONY: help setup demo test check unit storm guarantees conformance lock clean
 
 help:
 	@echo "make demo         a whole training on this machine, no account needed"
 	@echo "make test         every check and every test"
 	@echo "make conformance  the Storage suite, against the embedded server or SUPABASE_URL"
+	@echo "make storm        kills at random and at every step, for long: make storm N=100 SEED=1"
 	@echo "make guarantees   docs/guarantees.md, made of the tests' marks and names"
 	@echo "make setup        the environment alone, in .venv"
 	@echo "make lock         resolve the dependencies anew"
@@ -38,6 +42,11 @@ check: setup
 
 unit: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+storm: setup
+	$(BIN)/python -m tests.scenario.storm $(N) $(SEED)
+	FERRY_STORM=1 FERRY_SEED=$(SEED) $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 7200 \
+		tests/scenario/steps tests/unit/uploader/test_voyages.py tests/unit/uploader/test_broken_ledger.py
 
 guarantees: setup
 	$(BIN)/python -m tests.guarantees > docs/guarantees.md.new

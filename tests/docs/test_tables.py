@@ -12,7 +12,7 @@ from shared.contract.session import Outcome, Phase
 from shared.errors import ErrorCode
 from shared.settings import Settings, read_settings
 from tests.docs.documents import PROJECT, README, page, quoted
-from uploader.carrier import Stage
+from uploader.stage import Stage
 from uploader.settle import Proof
 from uploader.states import MOVES, State
 

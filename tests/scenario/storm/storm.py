@@ -1,0 +1,208 @@
+"""One round of the storm: a job, and SIGKILL for whoever comes up next, until the job has ended well."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+import signal
+import tempfile
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from shared.clock import Deadline, SystemClock
+from shared.contract.bucket import Manifest
+from shared.contract.session import Outcome
+from shared.storage.errors import StorageError, Trouble
+from tests.scenario.stack import FINAL, OUTPUTS, job, until
+from tests.scenario.storm.site import Site, site
+from tests.scenario.storm.verdict import Verdict, judge, may_be_sent, versions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PREFIX = "run/pictures"
+VICTIMS = ("handler", "uploader", "trainer", "supervisord", "storage")
+STEPS = 24
+ROUND_SECONDS = 240.0
+_MOST_SUBMISSIONS = 12
+
+
+@dataclass
+class Round:
+    """What happened in one round."""
+
+    seed: int
+    verdict: Verdict
+    blows: list[str] = field(default_factory=list)
+    faults: int = 0
+    submissions: int = 0
+    files: int = 0
+    manifests: int = 0
+
+    def __str__(self) -> str:
+        """Return the round in a line."""
+        told = "; ".join(self.verdict.faults) or "nothing lost, corrupt, false or sent twice"
+        hits = ", ".join(self.blows) or "nobody"
+        return (
+            f"seed {self.seed}: killed {hits}; {self.faults} exchanges went wrong; {self.submissions} submissions; "
+            f"{self.files} files, {self.manifests} looks at a manifest: {told}"
+        )
+
+
+def run_round(seed: int, most_blows: int = 6) -> Round:
+    """Return what came of the round of ``seed``."""
+    chance = random.Random(seed)
+    with (
+        tempfile.TemporaryDirectory(prefix="ferry-storm-") as folder,
+        tempfile.TemporaryDirectory(prefix="ferry-") as run,
+        site(Path(folder), Path(run), chance) as place,
+    ):
+        told = _Storm(place, chance, Round(seed, Verdict()), chance.randint(1, most_blows)).run()
+        if told.verdict.faults:
+            kept = tempfile.mkdtemp(prefix="ferry-storm-kept-")
+            shutil.copytree(folder, kept, dirs_exist_ok=True)
+            told.verdict.failed.append(f"everything is kept in {kept}")
+        return told
+
+
+class _Storm:
+    def __init__(self, place: Site, chance: random.Random, told: Round, blows: int) -> None:
+        self._place = place
+        self._chance = chance
+        self._told = told
+        self._blows = blows
+        self._clock = SystemClock()
+        self._pause = threading.Event()
+
+    def run(self) -> Round:
+        deadline = Deadline(self._clock, ROUND_SECONDS)
+        wanted = job(steps=STEPS, step_seconds=0.1, pad_mb=self._chance.choice([0, 8]), keep=20)
+        job_id = self._submit(wanted)
+        blow = self._next_blow()
+        while not deadline.passed():
+            status = self._place.stack.queue.queue.jobs[job_id].status
+            if status == "COMPLETED":
+                break
+            if status in FINAL:
+                if self._told.submissions >= _MOST_SUBMISSIONS:
+                    break
+                job_id = self._submit(wanted)
+            if self._blows and blow():
+                self._blows -= 1
+                self._strike(self._chance.choice(VICTIMS))
+                blow = self._next_blow()
+            self._check_manifest()
+            self._pause.wait(0.1)
+        return self._judged(job_id)
+
+    def _submit(self, wanted: dict[str, object]) -> str:
+        self._told.submissions += 1
+        return self._place.stack.send(wanted)
+
+    def _next_blow(self) -> Callable[[], bool]:
+        """Return when the next blow is due: from a step of the training on, or a while from now, whichever is later."""
+        step, pause = self._chance.randrange(-8, STEPS), Deadline(self._clock, self._chance.uniform(0.2, 3.0))
+        return lambda: pause.passed() and self._place.stack.session_step() >= step
+
+    # Blows
+
+    def _strike(self, victim: str) -> None:
+        stack = self._place.stack
+        if victim == "storage":
+            self._place.storage.die()
+            self._pause.wait(self._chance.uniform(0.0, 2.0))
+            self._place.storage.come_back()
+        elif victim == "supervisord":
+            process = self._place.supervised.process
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            self._place.supervised.start()
+        else:
+            found = stack.trainers() if victim == "trainer" else stack.workers(victim)
+            if not found:
+                return
+            with suppress(psutil.Error):
+                self._chance.choice(sorted(found, key=lambda process: process.pid)).kill()
+        self._told.blows.append(victim)
+
+    # What must hold at any time
+
+    def _check_manifest(self) -> None:
+        with suppress(StorageError):
+            manifest = self._manifest()
+            if manifest is None:
+                return
+            self._told.manifests += 1
+            wrong = [entry.key for entry in manifest.files if self._digest(entry.key) != entry.sha256]
+            if wrong and self._manifest() == manifest:
+                self._told.verdict.false_manifests += wrong
+
+    def _manifest(self) -> Manifest | None:
+        content = self._place.direct.read(OUTPUTS, f"{PREFIX}/manifest.json", limit=1 << 24)
+        return Manifest.parse(content) if content else None
+
+    def _digest(self, key: str) -> str | None:
+        digest = hashlib.sha256()
+        try:
+            with self._place.direct.open(OUTPUTS, key) as download:
+                for block in download.blocks():
+                    digest.update(block)
+        except StorageError as error:
+            if error.trouble is not Trouble.NOT_FOUND:
+                raise
+            return None
+        return digest.hexdigest()
+
+    # What must hold in the end
+
+    def _judged(self, job_id: str) -> Round:
+        told = self._told
+        shown = self._place.stack.queue.queue.jobs[job_id].shown()
+        if shown["status"] != "COMPLETED":
+            told.verdict.failed.append(f"the job ended as {shown['status']}: {shown.get('error')}")
+            return told
+        last = _patiently(self._manifest)
+        if last is None or last.outcome is not Outcome.FINISHED or not last.complete:
+            told.verdict.failed.append(f"the manifest says {last.outcome if last else 'nothing'}")
+            return told
+        self._check_manifest()
+        recorded = versions_of((self._place.stack.folder / "record").read_text().splitlines())
+        manifests = [last, *self._earlier()]
+        keys = {entry.key for manifest in manifests for entry in manifest.files}
+        verdict = judge(recorded, manifests, {key: self._digest(key) or "" for key in keys})
+        told.verdict.lost += verdict.lost
+        told.verdict.corrupt += verdict.corrupt
+        told.files = len(last.files)
+        faults = self._place.proxy.rig.faults.shown()
+        told.faults = sum(int(str(fault["hits"])) for fault in faults)
+        for entry in last.files:
+            if (versions := recorded.get(entry.path)) is not None:
+                sent, most = (
+                    self._place.proxy.rig.tally.up(OUTPUTS, entry.key),
+                    may_be_sent(versions, len(told.blows), told.faults),
+                )
+                if sent > most:
+                    told.verdict.sent_twice.append(f"{entry.path}: {sent} bytes for {most}")
+        return told
+
+    def _earlier(self) -> list[Manifest]:
+        records = self._place.direct.walk(OUTPUTS, f"{PREFIX}/manifests")
+        found = (self._place.direct.read(OUTPUTS, record.key, limit=1 << 24) for record in records)
+        return [manifest for content in found if content and (manifest := Manifest.parse(content)) is not None]
+
+
+def _patiently(question: Callable[[], Manifest | None]) -> Manifest | None:
+    """Return the answer of a Storage that was perhaps just killed."""
+
+    def asked() -> tuple[Manifest | None] | None:
+        with suppress(StorageError):
+            return (question(),)
+        return None
+
+    return until(asked, "an answer of Storage", 30)[0]
