@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from handler.job import Job
     from shared.contract.bucket import Manifest, Status
 
+
 @dataclass(frozen=True, slots=True)
 class Earlier:
     """The newest run under a job's prefix. ``outcome`` is None while nobody has ended it; ``complete``: delivered."""

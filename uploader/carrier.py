@@ -83,7 +83,7 @@ class Carrier:
         if self._view.has_moved_on:
             self._leave(None)
         self._take_claim()
-        if self.stage is Stage.LEFT:
+        if self._has_left:
             return
         if look and self.stage in {Stage.CLAIMING, Stage.PREPARING} and not self._view.adopted:
             self._vigil.look()
@@ -91,8 +91,13 @@ class Carrier:
             self._sail(self._voyage, look=look)
         elif self.stage is Stage.CLAIMING or self._asks_again():
             self._claim()
-        epoch = self._voyage.epoch if self._voyage else None
-        self._bulletin.post(self.hold, epoch, self._courier.retries, idle=self.idle)
+        if not self._has_left:
+            epoch = self._voyage.epoch if self._voyage else None
+            self._bulletin.post(self.hold, epoch, self._courier.retries, idle=self.idle)
+
+    @property
+    def _has_left(self) -> bool:
+        return self.stage is Stage.LEFT
 
     @property
     def stage(self) -> Stage:

@@ -37,8 +37,8 @@ log = EventLog("uploader")
 class Hold:
     """The cargo of one run. Opening it raises sqlite3.Error or OSError when the disk refuses.
 
-    ``grips`` are the carrier's own: what is held open outlives the trouble that ends a hold. ``ended``: nobody writes to
-    the tree any more, as far as the last look told.
+    ``grips`` are the carrier's own: what is held open outlives the trouble that ends a hold. ``ended``: nobody writes
+    to the tree any more, as far as the last look told.
     """
 
     def __init__(

@@ -206,7 +206,7 @@ class Keeper:
         row = self._ledger.file(note.path)
         if row is not None:
             return row.version == note.version and row.source is None and self._ledger.spooled(row, name)
-        if self._ledger.key_owner(note.key) is not None:
+        if self._ledger.key_owner(note.key) not in {None, note.path}:
             return False
         self._ledger.settled(note, self._clock.now())
         return True

@@ -16,7 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared import keys
 from uploader import queries
+from uploader.paths import printable
 from uploader.rows import Total, inode_in_ledger, known_of, row_of, seal_of, stored_file_of
 from uploader.scan import Version
 from uploader.states import State, check
@@ -170,7 +172,7 @@ class Ledger:
 
     def key_owner(self, key: str) -> str | None:
         """Return the path of the file that has ``key``."""
-        return next((os.fsdecode(row["path"]) for row in self._rows(queries.KEY_OWNER, (key,))), None)
+        return next((os.fsdecode(row["path"]) for row in self._rows(queries.KEY_OWNER, {"key": key})), None)
 
     def next_small(self, now: float, limit: int, count: int, *, newest_first: bool = False) -> list[Row]:
         """Return up to ``count`` files of at most ``limit`` bytes to send now, the longest waiting first, logs last.
@@ -310,9 +312,16 @@ class Ledger:
             self._write(queries.DELIVERED, {**_identity(row.path, row.version), "sha256": stored.sha256})
 
     def inherit(self, file: StoredFile) -> None:
-        """Record an object of an earlier session of the same training, unless this one has sent another to its key."""
+        """Record an object that this training left, unless this run has sent another version of it since.
+
+        ``path`` is as people are shown it. Another file that was to go there makes way.
+        """
         values = {"key": file.key, "path": os.fsencode(file.path), "kind": file.kind, **asdict(file.stored)}
-        self._write(queries.INHERITED, values)
+        with self.transaction():
+            owner = self.key_owner(file.key)
+            if owner is not None and printable(owner) != file.path:
+                self._write(queries.MAKE_WAY, (keys.disambiguate(file.key, owner), os.fsencode(owner)))
+            self._write(queries.INHERITED, values)
 
     def doubt(self, key: str) -> None:
         """Remember that another version may reach ``key`` from now on, whatever becomes of its sending."""

@@ -52,8 +52,8 @@ class Circumstances:
     """What the run itself tells: what the trainer logged as saved, and whether anybody still writes.
 
     ``visible`` asks whether the trainer lives and its open files can be seen from here, ``unjudged`` whether it is gone
-    and nobody has said yet how it ended. ``ended``: every writer is gone for good; ``by_itself``: and nobody had to kill
-    it.
+    and nobody has said yet how it ended. ``ended``: every writer is gone for good; ``by_itself``: and nobody had to
+    kill it.
     """
 
     saved: Mapping[str, Saved] = field(default_factory=dict)
@@ -207,8 +207,8 @@ class Observer:
     def _key(self, path: str, *, incomplete: bool) -> str:
         key = key_of(path, self._run.name, self._run.prefix, incomplete=incomplete)
         owner, apart = self._ledger.key_owner(key), keys.disambiguate(key, path)
-        # Where it went apart from another file before the ledger was lost, it goes again, whichever of the two is first.
-        free = owner == path or (owner is None and self._ledger.known_object(apart) is None)
+        # Where it went apart from another file before the ledger was lost, it goes again, whichever is first.
+        free = owner in {path, printable(path)} or (owner is None and self._ledger.known_object(apart) is None)
         return key if free else apart
 
 

@@ -68,6 +68,11 @@ class Office:
         left_behind = self._run.lineage or self._ledger.fact(REBUILT)
         return not left_behind or self._ledger.fact(_INHERITED) is not None
 
+    @property
+    def is_rebuilding(self) -> bool:
+        """Return whether a ledger that was lost is not made up for yet: a key that seems free may be another file's."""
+        return self._ledger.fact(REBUILT) is not None and self._ledger.fact(_INHERITED) is None
+
     def inherit(self) -> None:
         """Take what this training left before this ledger was made into the ledger, and so into the manifest.
 

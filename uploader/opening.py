@@ -85,11 +85,11 @@ def _opened(path: Path) -> Ledger:
 
 
 def _recall_missing(run: Run, ledger: Ledger) -> None:
-    """Take what was last told to be missing for missing still; what lies on the disk shows itself as another version."""
+    """Take what was last told to be missing for missing still; what lies on the disk shows itself anew."""
     told = Upload.read(run.upload_file)
     for failure in told.failures if told else ():
         key = key_of(failure.path, run.name, run.prefix)
-        if ledger.key_owner(key) is not None:
+        if ledger.key_owner(key) not in {None, failure.path}:
             key = keys.disambiguate(key, failure.path)
         kind = nature(failure.path, run.name).kind
         ledger.refused(failure.path, kind, key, Version(0, 0, 0), failure.reason, run.created_at)

@@ -83,7 +83,10 @@ FROM files LEFT JOIN stored ON stored.key = files.key AND stored.sure
 """
 FILE = f"{_ROWS} WHERE files.path = ?"
 IN_FOLDER = "SELECT path, state, size, mtime_ns, inode FROM files WHERE folder = ?"
-KEY_OWNER = "SELECT path FROM files WHERE key = ?"
+# A key belongs to its file here, or to one that lies in the bucket alone.
+KEY_OWNER = "SELECT path FROM files WHERE key = :key UNION ALL SELECT path FROM stored WHERE key = :key LIMIT 1"
+# Another file has turned out to lie there; a file that is not being sent can still go elsewhere.
+MAKE_WAY = "UPDATE OR IGNORE files SET key = ? WHERE path = ? AND state = 'ready'"
 
 # A version that has settled: a new file, or a new version of a known one. What the bucket holds stays on record.
 SETTLED = """
@@ -95,28 +98,27 @@ ON CONFLICT (path) DO UPDATE SET
     attempts = 0, next_try = 0, error = NULL, first_seen = :now
 """
 
-# What may be sent now, in the order of its lane; the caller excludes what is in flight.
-# ai-toolkit writes aitk_meta.yaml last into a checkpoint that is a folder, and so it comes last into the bucket: where it
-# is, the whole checkpoint is.
-NEXT_SMALL = f"""
+# What may be sent now, in the order of its lane; the caller excludes what is in flight. ai-toolkit writes its
+# aitk_meta.yaml last into a checkpoint's folder, and so it comes last into the bucket: where it is, all the others are.
+_SMALL = f"""
 {_ROWS} WHERE state = 'ready' AND next_try <= :now AND files.size <= :limit AND files.kind != 'optimizer'
     AND NOT (CAST(files.path AS TEXT) LIKE '%/aitk_meta.yaml' AND EXISTS (
         SELECT 1 FROM files AS other
         WHERE other.state IN ('ready', 'sending') AND other.path != files.path
             AND substr(other.path, 1, length(files.folder) + 1) = CAST(files.folder || '/' AS BLOB)))
-ORDER BY files.kind = 'log', first_seen LIMIT :count
-"""
+"""  # noqa: S608 - put together of constants alone
+NEXT_SMALL = f"{_SMALL} ORDER BY files.kind = 'log', first_seen LIMIT :count"
 # At the drain: checkpoints from new to old, then the rest as ever.
 NEXT_SMALL_NEWEST = f"""
-{_ROWS} WHERE state = 'ready' AND next_try <= :now AND files.size <= :limit AND files.kind != 'optimizer'
-ORDER BY iif(files.kind = 'checkpoint', mtime_ns, 0) DESC, files.kind = 'log', first_seen LIMIT :count
+{_SMALL} ORDER BY CASE WHEN files.kind = 'checkpoint' THEN mtime_ns ELSE 0 END DESC,
+    files.kind = 'log', first_seen LIMIT :count
 """
 NEXT_LARGE_OLDEST = f"""
 {_ROWS} WHERE state = 'ready' AND next_try <= :now AND files.size > :limit AND files.kind != 'optimizer'
 ORDER BY first_seen LIMIT :count
 """
-# At the drain: the newest checkpoint, all parts of it, the optimizer state that belongs to it, then the rest from new to
-# old. A checkpoint that is lost is not the newest of anything.
+# At the drain: the newest checkpoint, all parts of it, the optimizer state that belongs to it, then the rest from new
+# to old. A checkpoint that is lost is not the newest of anything.
 NEXT_LARGE_NEWEST = f"""
 WITH newest AS (
     SELECT mtime_ns, step FROM files WHERE kind = 'checkpoint' AND state IN ('ready', 'sending', 'delivered')
@@ -144,8 +146,8 @@ STORED = """
 INSERT OR REPLACE INTO stored (key, path, kind, sha256, size, mtime, version, step, at)
 VALUES (:key, :path, :kind, :sha256, :size, :mtime, :version, :step, :at)
 """
-# What an earlier session of the same training left; what this one has sent is newer, and what it is about to send may be
-# there already.
+# What an earlier session of the same training left; what this one has sent is newer, and what it is about to send may
+# be there already.
 INHERITED = """
 INSERT OR IGNORE INTO stored (key, path, kind, sha256, size, mtime, version, step, at, sure)
 VALUES (:key, :path, :kind, :sha256, :size, :mtime, :version, :step, :at,

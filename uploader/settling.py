@@ -33,8 +33,8 @@ DATABASE_QUIET_SECONDS = 60.0
 class _Hot:
     """A version that is not in the ledger yet, and since when (monotonic seconds) it has stood still.
 
-    ``lost`` is since when its name has been gone; None while it has one. ``closed``: while it still had its name, it was
-    seen not to be open.
+    ``lost`` is since when its name has been gone; None while it has one. ``closed``: while it still had its name, it
+    was seen not to be open.
     """
 
     seen: Seen

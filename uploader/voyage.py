@@ -108,8 +108,9 @@ class Voyage:
         if self.stage is Stage.CLOSED and (self._unanswered() or not self.hold.at_rest()):
             self.stage = Stage.OPEN
         if self.stage is Stage.OPEN and self._line.open and self._withdrawn():
-            self.hold.launch(ended=now.ended)
             self._inherit()
+            if not self.hold.office.is_rebuilding:
+                self.hold.launch(ended=now.ended)
             self._conclude()
 
     def _look(self, now: Circumstances) -> None:

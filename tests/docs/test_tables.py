@@ -12,8 +12,8 @@ from shared.contract.session import Outcome, Phase
 from shared.errors import ErrorCode
 from shared.settings import Settings, read_settings
 from tests.docs.documents import PROJECT, README, page, quoted
-from uploader.stage import Stage
 from uploader.settle import Proof
+from uploader.stage import Stage
 from uploader.states import MOVES, State
 
 if TYPE_CHECKING:

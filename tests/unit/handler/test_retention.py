@@ -10,7 +10,9 @@ from shared.contract.session import DrainRequest, Phase
 from shared.contract.upload import DrainReceipt, Upload
 from shared.errors import ErrorCode
 from shared.layout import SessionFolder, sessions
+from shared.retention import ASIDE
 from tests.unit.handler.made import NOW, folder, session
+from tests.unit.handler.toolkits import without_end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,3 +83,14 @@ def test_a_deletion_that_was_cut_off_is_finished_and_nobody_meets_half_a_session
 
 def test_a_root_that_is_not_there_yet_has_nothing_to_prune(tmp_path: Path) -> None:
     prune(tmp_path / "none", "worker", 0)
+
+
+def test_a_session_that_cannot_be_deleted_whole_is_put_aside_and_ends_nothing(tmp_path: Path) -> None:
+    delivered = make(tmp_path, 1)
+    with without_end(delivered / "output"):
+        for _ in range(2):
+            prune(tmp_path, "worker", 0)
+            assert list(sessions(tmp_path)) == []
+        left = tmp_path / f"{ASIDE}training_session_1"
+        if left.exists():
+            left.rename(delivered)

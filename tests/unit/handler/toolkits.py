@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from shared.layout import SessionFolder
 from shared.settings import HandlerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from shared.contract.process import ProcessIdentity
 
@@ -88,3 +90,17 @@ async def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert not deadline.passed(), "the condition never came true"
         await asyncio.sleep(0.01)
+
+
+@contextmanager
+def without_end(folder: Path) -> Iterator[None]:
+    """Nest more folders in ``folder`` than Python calls itself, while the block lasts."""
+    nested = [folder := folder / "d" for _ in range(1200)]
+    for each in nested:
+        os.mkdir(each)  # noqa: PTH102 - a path of so many parts is slow enough
+    try:
+        yield
+    finally:
+        for each in reversed(nested):
+            with suppress(FileNotFoundError):
+                os.rmdir(each)  # noqa: PTH106 - see above

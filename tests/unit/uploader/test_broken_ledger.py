@@ -345,9 +345,14 @@ def test_an_older_ledger_that_is_no_file_is_passed_over(run: Run) -> None:
 def test_the_disks_own_trouble_is_no_damage(whole: Path) -> None:
     ledger = Ledger(whole)
     ledger._connection.execute("PRAGMA max_page_count = 1")
-    with pytest.raises(sqlite3.OperationalError, match="full") as caught, ledger.transaction():
-        for number in range(FILES, 5 * FILES):
-            settle(ledger, number)
+
+    def fill_the_disk() -> None:
+        with ledger.transaction():
+            for number in range(FILES, 5 * FILES):
+                settle(ledger, number)
+
+    with pytest.raises(sqlite3.OperationalError, match="full") as caught:
+        fill_the_disk()
     assert not isinstance(caught.value, LedgerError)
     ledger.close()
     with pytest.raises(sqlite3.ProgrammingError):
@@ -359,6 +364,10 @@ def test_a_statement_that_meets_damage_says_so(whole: Path) -> None:
     ledger._connection.execute("PRAGMA cache_size = 1")
     content = whole.read_bytes()
     whole.write_bytes(content[:PAGE] + b"\xa5" * (len(content) - PAGE))
-    with pytest.raises(LedgerError):
+
+    def fill_it_thrice() -> None:
         for _ in range(3):
             fill(ledger)
+
+    with pytest.raises(LedgerError):
+        fill_it_thrice()

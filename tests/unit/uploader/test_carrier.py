@@ -12,6 +12,7 @@ from shared.errors import ErrorCode
 from shared.storage.errors import Trouble
 from tests.unit.uploader.harbour import Berth, Harbour, hold_of, safetensors, write
 from uploader.lanes import Lane
+from uploader.ledger import Ledger
 from uploader.requests import leave
 from uploader.spool import Spool
 from uploader.stage import Stage
@@ -309,6 +310,21 @@ def test_the_optimizers_state_goes_as_a_copy_and_leaves_no_copies_behind(harbour
     berth.until(lambda: harbour.content("checkpoints/optimizer.pt") == b"third!!")
     berth.tick(2)
     assert list(berth.run.spool.iterdir()) == []
+
+
+def test_a_wish_is_taken_away_only_when_it_has_been_granted(harbour: Harbour, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_ledger: Ledger) -> int:
+        raise InterruptedError
+
+    berth = open_berth(harbour)
+    leave(berth.run.requests, "retry")
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "revive", interrupted)
+        with pytest.raises(InterruptedError):
+            berth.tick()
+    assert list(berth.run.requests.iterdir())
+    berth.tick()
+    assert not list(berth.run.requests.iterdir())
 
 
 def test_a_copy_of_the_optimizers_state_that_was_delivered_just_before_a_kill_is_removed(

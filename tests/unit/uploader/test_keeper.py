@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import resource
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -417,6 +418,7 @@ def test_of_more_than_can_be_held_the_longest_waiting_are_and_the_others_move_up
 
 
 def open_descriptors() -> int:
+    gc.collect()
     return len(list(Path("/proc/self/fd").iterdir()))
 
 

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-import pytest
-from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
@@ -26,8 +25,8 @@ from shared.contract.bucket import Claim, Manifest, Status
 from shared.contract.process import identify
 from shared.contract.session import Outcome, Saved
 from shared.contract.session import Phase as SessionPhase
-from shared.storage.errors import Trouble
 from shared.contract.upload import Upload
+from shared.storage.errors import Trouble
 from tests.unit.uploader.bridge import Bridge
 from tests.unit.uploader.harbour import WORKER, Harbour, Inline
 from tests.unit.uploader.memory_storage import BUCKET
@@ -283,8 +282,8 @@ class Voyages(RuleBasedStateMachine):
         there = self._in_the_bucket()
         self.must &= there.keys()
         self.promised = {path: content for path, content in self.promised.items() if there.get(path) == content}
-        for path in self.trainer.states:
-            self.excused[path] += 1
+        for known in self.trainer.states:
+            self.excused[known] += 1
 
     @rule()
     def ask_again(self) -> None:
@@ -540,8 +539,12 @@ class Voyages(RuleBasedStateMachine):
 
     def _check_rest(self, manifest: Manifest) -> None:
         """Hold what it cost against what went wrong; then start once more: nothing is left to do."""
-        sizes = {hashlib.sha256(state).hexdigest(): len(state) for all in self.trainer.states.values() for state in all}
-        paths = {hashlib.sha256(state).hexdigest(): path for path, all in self.trainer.states.items() for state in all}
+        sizes = {
+            hashlib.sha256(state).hexdigest(): len(state) for states in self.trainer.states.values() for state in states
+        }
+        paths = {
+            hashlib.sha256(state).hexdigest(): path for path, states in self.trainer.states.items() for state in states
+        }
         for (key, digest), sent in self.storage.sent.items():
             if digest in sizes and paths[digest] != LOG:
                 again = sent - sizes[digest]
@@ -551,9 +554,9 @@ class Voyages(RuleBasedStateMachine):
         self._die()
         self._tick(12)
         assert {key for key, digest in self.storage.sent - before if digest} == set()
-        again = self.harbour.manifest()
-        assert again is not None
-        assert again.files == manifest.files
+        last = self.harbour.manifest()
+        assert last is not None
+        assert last.files == manifest.files
 
 
 def play(machine: type[Voyages] = Voyages) -> None:

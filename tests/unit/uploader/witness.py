@@ -25,8 +25,8 @@ class Witness(MemoryStorage):
     """One run's prefix, seen from the server's side.
 
     ``step`` is called before and after everything that counts, and may raise to end the uploader there. ``is_writer``
-    tells whether a claim is held by whoever is at work. ``away`` is what every call meets during an outage. ``hits`` counts
-    what went wrong; ``sent`` the bytes of bodies by key and SHA-256.
+    tells whether a claim is held by whoever is at work. ``away`` is what every call meets during an outage. ``hits``
+    counts what went wrong; ``sent`` the bytes of bodies by key and SHA-256.
     """
 
     def __init__(self, prefix: str, *, digests: bool) -> None:

@@ -57,21 +57,26 @@ def test_a_reset_comes_before_the_server_hears_anything(proxy: RunningProxy, ser
     assert not server.heard
 
 
-def test_a_cut_can_be_a_reset(proxy: RunningProxy) -> None:
+def test_a_cut_can_be_a_reset(proxy: RunningProxy, server: Upstream) -> None:
     proxy.rig.faults.add(Fault(cut_answer_after=70_000, reset=True))
     with bare(proxy.url) as client:
         client.ask("GET", f"/size/{LARGE}")
         with pytest.raises(ConnectionResetError):
             client.rest()
+    assert server.heard
 
 
 def test_a_black_hole_takes_everything_and_says_nothing(proxy: RunningProxy, server: Upstream) -> None:
-    proxy.rig.faults.add(Fault(black_hole=True))
-    with bare(proxy.url) as client:
+    proxy.rig.faults.add(Fault(method="POST", black_hole=True))
+    with bare(proxy.url) as client, bare(proxy.url) as other:
         client.ask("POST", "/anything", content(LARGE))
+        for _ in range(3):
+            other.ask("GET", "/anything")
+            other.hear(b"done")
+        assert not client.has_news()
         client.end()
         assert client.rest() == b""
-    assert not server.heard
+    assert {heard.method for heard in server.heard} == {"GET"}
 
 
 @pytest.mark.parametrize("at", [0, 70_000])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
 import threading
 from contextlib import closing, contextmanager
@@ -150,6 +151,10 @@ class Bare:
         while block := self._socket.recv(BLOCK):
             text += block
         return text
+
+    def has_news(self) -> bool:
+        """Return whether something has come, were it the end."""
+        return bool(select.select([self._socket], [], [], 0)[0])
 
     def end(self) -> None:
         """Say that nothing more will come, and go on listening."""

@@ -1,5 +1,6 @@
 """The ways in which a run ends: by itself, by a signal, and by what a test makes go wrong."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -99,6 +100,13 @@ def test_an_error_while_loading_comes_before_the_data_set(bench: Bench) -> None:
     assert ended.code == 1
     assert "Error running job: CUDA out of memory. Tried to allocate 20.00 GiB" in ended.lines
     assert f"Dataset: {bench.data}" not in ended.lines
+
+
+def test_telling_everything_goes_to_both_streams_and_may_end_in_an_error(bench: Bench) -> None:
+    assert misbehave(bench, kind="tell", step=2, code=1).code == 1
+    ended = misbehave(bench, kind="tell", step=3)
+    assert (ended.code, f"PATH={os.environ['PATH']}" in ended.lines) == (0, True)
+    assert os.environ["PATH"] in ended.stderr
 
 
 def test_leaving_early_gives_the_asked_code_and_no_last_checkpoint(bench: Bench) -> None:
