@@ -71,35 +71,45 @@ async def _run_once(job: Job, workshop: Workshop, stop: StopRequest, begun: floa
     if isinstance(decided, Answered) and manifest is not None:
         log.info("job_answered", job=job.job_id, session=manifest.session_id)
         return _stored_answer(manifest, job, workshop)
+    if isinstance(decided, GoOn):
+        try:
+            await _see_that_nobody_is_at_it(job, decided, workshop, stop)
+        except FerryError as error:
+            return refusal(error)
     ready = await in_thread(
         stop,
         lambda flag: Preflight(workshop.settings, workshop.storage, workshop.clock, workshop.environ, flag).check(job),
     )
-    try:
-        book = await _book(job, decided, ready, workshop, stop)
-    except FerryError as error:
-        return refusal(error)
+    book = _book(job, decided, ready, workshop)
     return await JobRun(job, ready, book, workshop, stop, begun).to_the_end()
 
 
-async def _book(job: Job, decided: Course, ready: Ready, workshop: Workshop, stop: StopRequest) -> Book:
-    """Return the session of ``job``: that of the run that it goes on with where this volume has it, else a new one.
+async def _see_that_nobody_is_at_it(job: Job, decided: GoOn, workshop: Workshop, stop: StopRequest) -> None:
+    """Return when the session that ``job`` goes on with is not, or not any more, another worker's on this volume.
 
-    Raises FerryError (PREFIX_IN_USE) where a worker that lives has it.
+    Raises FerryError (PREFIX_IN_USE) where that worker lives, EndedEarlyError when ``stop`` is asked.
     """
+    folder = folder_of(job, workshop.settings.root)
+    if folder is None or folder.session_id != decided.session_id:
+        return
+    if not is_open_elsewhere(folder, workshop.settings.worker):
+        return
+    log.info("session_watched", session=folder.session_id)
+    silent = await falls_silent(folder, workshop.clock, stop)
+    if stop.reason is not None:
+        raise EndedEarlyError(stop.reason)
+    if not silent:
+        sentence = f"Another worker runs {folder.session_id}, which writes to the same prefix: wait for its end."
+        raise FerryError(ErrorCode.PREFIX_IN_USE, sentence)
+
+
+def _book(job: Job, decided: Course, ready: Ready, workshop: Workshop) -> Book:
+    """Return the session of ``job``: that of the run that it goes on with where this volume has it, else a new one."""
     if not isinstance(decided, GoOn):
         return open_book(job, ready, workshop)
     folder = folder_of(job, workshop.settings.root)
     if folder is None or folder.session_id != decided.session_id:
         return open_book(job, ready, workshop, decided.lineage)
-    if is_open_elsewhere(folder, workshop.settings.worker):
-        log.info("session_watched", session=folder.session_id)
-        silent = await falls_silent(folder, workshop.clock, stop)
-        if stop.reason is not None:
-            raise EndedEarlyError(stop.reason)
-        if not silent:
-            sentence = f"Another worker runs {folder.session_id}, which writes to the same prefix: wait for its end."
-            raise FerryError(ErrorCode.PREFIX_IN_USE, sentence)
     return reopen(folder, job, ready, workshop)
 
 

@@ -9,9 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from handler.trainer import MARKER, PROJECT, check_toolkit, command, environment, live_trainers, start
+from handler.trainer import MARKER, PROJECT, check_toolkit, command, environment, live_trainers, marker, start
 from handler.tree import Tree
 from shared.contract.process import find
 from shared.contract.trainer_exit import TrainerExit
@@ -154,6 +155,8 @@ def test_no_second_trainer_is_started_while_one_of_the_same_root_lives(tmp_path:
     first, second = make_session(tmp_path, 1), make_session(tmp_path, 2)
     settings = make_settings(make_toolkit(tmp_path / "toolkit", "import signal; signal.pause()"))
     root = start(first, settings, os.environ)
+    # A process has its environment a moment after it has begun.
+    asyncio.run(until(lambda: marker(psutil.Process(root.pid)) is not None))
     for again in (first, second):
         with pytest.raises(FerryError, match=rf"training_session_1 still lives .*process {root.pid}") as refused:
             start(again, settings, os.environ)

@@ -220,7 +220,7 @@ def test_who_looks_on_may_cut_at_every_moment(proxy: RunningProxy, server: Upstr
     if moment is Moment.ASKED:
         assert not server.heard
         return
-    until(lambda: server.heard[0].hung_up or server.heard[0].ended, "the end of the request")
+    until(lambda: bool(server.heard) and (server.heard[0].hung_up or server.heard[0].ended), "the end of the request")
     arrived = len(server.heard[0].body)
     assert arrived == LARGE if moment is Moment.ANSWERED else LARGE // 2 <= arrived < LARGE
 
