@@ -25,7 +25,7 @@ def test_a_storm_loses_breaks_and_repeats_nothing(seed: int) -> None:
 
 
 def line(state: str, digest: str, size: int = 10) -> str:
-    return json.dumps({"state": state, "path": f"/root/s/output/{PATH}", "sha256": digest, "size": size})
+    return json.dumps({"state": state, "path": f"/volume/s/output/{PATH}", "sha256": digest, "size": size})
 
 
 def manifest(*entries: Entry, missing: tuple[Missing, ...] = ()) -> Manifest:
