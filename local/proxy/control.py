@@ -53,6 +53,8 @@ class Control:
                 setting = _Setting.model_validate_json(body)
                 rig.line.round_trip, rig.line.bandwidth = setting.round_trip, setting.bandwidth
                 return 200, setting.model_dump()
+            case "GET", "line":
+                return 200, {"round_trip": rig.line.round_trip, "bandwidth": rig.line.bandwidth}
             case "GET", "tally":
                 return 200, rig.tally.shown()
             case "DELETE", "tally":

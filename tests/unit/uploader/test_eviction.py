@@ -7,7 +7,9 @@ import logging
 import os
 import shutil
 import sqlite3
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,14 +24,15 @@ from tests.unit.uploader.harbour import WORKER, Harbour, safetensors, write
 from tests.unit.uploader.memory_storage import BUCKET
 from uploader.disk import LOW_BYTES, Space, says_full
 from uploader.fullness import REFUSED_SECONDS
+from uploader.keeper import LAST_RESORT_SECONDS
 from uploader.run import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from shared.layout import SessionFolder
 
+MEMORY = Path("/dev/shm")
 PLENTY, TIGHT = Space(free=1 << 40, total=1 << 40), Space(free=LOW_BYTES - 1, total=1 << 40)
 STEPS = (100, 200, 300, 400)
 
@@ -78,8 +81,10 @@ class Berth:
 
 
 @pytest.fixture
-def berth(tmp_path: Path) -> Berth:
-    return Berth(tmp_path)
+def berth() -> Iterator[Berth]:
+    # Hundreds of durable writes: on a busy disk they take long.
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        yield Berth(Path(folder))
 
 
 @pytest.mark.guarantee("undisturbed", fault="the disk becomes nearly full")
@@ -173,6 +178,22 @@ def test_nothing_goes_that_has_not_been_delivered(berth: Berth) -> None:
     assert berth.steps == [*STEPS]
     assert (berth.harbour.root / "training_session_1").exists()
     assert any("nothing that is in the bucket is left to delete" in warning for warning in berth.upload.warnings)
+
+
+def test_a_copy_goes_whose_original_is_still_there_and_the_original_stays(berth: Berth) -> None:
+    berth.harbour.storage.fail("put", Trouble.UNREACHABLE, key="checkpoints", times=10**6)
+    berth.save(100, 200)
+    spool = berth.session.spool
+    berth.bridge.until(lambda: any(spool.glob("*.kept")))
+    berth.harbour.space = TIGHT
+    # Long before anything is given up.
+    berth.bridge.tick(int(LAST_RESORT_SECONDS / 3))
+    assert not any(spool.glob("*.kept"))
+    assert berth.steps == [100, 200]
+    berth.harbour.space = PLENTY
+    berth.harbour.storage.faults.clear()
+    berth.drain()
+    assert berth.upload.uploaded.files == 3
 
 
 @pytest.mark.guarantee("undisturbed", fault="the disk is full while the trainer saves and deletes old checkpoints")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.storage.errors import Trouble
-from tests.unit.uploader.harbour import Berth, Harbour, write
+from tests.unit.uploader.harbour import Berth, Harbour, hold_of, write
 from tests.unit.uploader.pruning import (
     away,
     back,
@@ -224,6 +224,7 @@ def test_a_copy_ahead_that_vanishes_is_no_loss(harbour: Harbour) -> None:
     berth.until(lambda: spooled(berth) == {name(4)})
     for path in berth.run.spool.iterdir():
         path.unlink()
+    hold_of(berth).observer._next_full_pass = float("inf")
     back(harbour)
     end(berth)
     assert harbour.content(key(4)) == weights(4)
@@ -270,7 +271,7 @@ def test_what_is_held_without_a_name_counts_like_a_copy(harbour: Harbour, monkey
     assert harbour.content(key(8)) == weights(8)
 
 
-def test_copies_ahead_go_before_anything_is_given_up(harbour: Harbour) -> None:
+def test_copies_ahead_go_before_anything_is_given_up(harbour: Harbour, caplog: pytest.LogCaptureFixture) -> None:
     harbour = Harbour(harbour.root, spool_bytes=4 * len(weights(4)) + 50)
     berth = open_berth(harbour)
     away(harbour)
@@ -280,6 +281,7 @@ def test_copies_ahead_go_before_anything_is_given_up(harbour: Harbour) -> None:
     save(berth, 12, 16, 20, 24)
     delete(berth, 8, 12, 16, 20)
     berth.until(lambda: spooled(berth) == {name(8), name(12), name(16), name(20)})
+    assert not [record for record in caplog.records if "given_up" in record.getMessage()]
     back(harbour)
     end(berth)
     assert missing(harbour) == {}
@@ -330,7 +332,8 @@ def test_where_files_can_share_their_bytes_every_waiting_checkpoint_has_a_copy_a
     berth = open_berth(harbour)
     away(harbour)
     save(berth, 4)
-    berth.until(lambda: spooled(berth) == {name(4)})
+    berth.tick(3)
+    assert spooled(berth) == {name(4)}
     berth.die()
     delete(berth, 4)
     back(harbour)
@@ -417,9 +420,44 @@ def test_of_more_than_can_be_held_the_longest_waiting_are_and_the_others_move_up
     assert open_descriptors() <= before + 4
 
 
+def test_what_has_nothing_left_but_its_descriptor_is_held_whatever_waits_longer(
+    harbour: Harbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool.Spool, "keep", refuse)
+    monkeypatch.setattr(keeper, "MOST_HELD", 2)
+    berth = open_berth(harbour)
+    away(harbour)
+    save(berth, 4, 8)
+    write(berth.run.output / name(12), weights(12))
+    berth.tick()
+    delete(berth, 12)
+    berth.until(lambda: waits(berth, 12))
+    berth.tick(3)
+    back(harbour)
+    end(berth)
+    assert missing(harbour) == {}
+    assert harbour.content(key(12)) == weights(12)
+
+
 def open_descriptors() -> int:
     gc.collect()
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_copy_that_is_ready_when_its_file_has_been_delivered_is_removed(harbour: Harbour) -> None:
+    berth = open_berth(harbour)
+    away(harbour)
+    save(berth, 4)
+    berth.executors[Lane.COPY].held = True
+    delete(berth, 4)
+    berth.tick(2)
+    back(harbour)
+    berth.until(lambda: harbour.content(key(4)) == weights(4))
+    berth.executors[Lane.COPY].release()
+    assert len(kept(berth)) == 1
+    berth.tick(2)
+    assert list(berth.run.spool.iterdir()) == []
+    assert hold_of(berth).ledger.sources() == frozenset()
 
 
 def test_large_copies_hold_up_neither_the_claim_nor_the_documents(harbour: Harbour) -> None:

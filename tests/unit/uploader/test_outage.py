@@ -202,6 +202,18 @@ def test_a_key_that_is_refused_costs_no_file(day: Day) -> None:
     assert day.upload.uploaded.files == 40
 
 
+def test_an_outage_that_turns_into_a_refusal_is_told_as_one(day: Day, caplog: pytest.LogCaptureFixture) -> None:
+    day.bridge.tick(5)
+    day.storage.away()
+    day.bridge.tick(100)
+    day.storage.faults.clear()
+    day.storage.away(error=Trouble.DENIED)
+    day.bridge.tick(300)
+    down, refused = (record.getMessage() for record in caplog.records if "storage_down" in record.getMessage())
+    assert "SUPABASE_SERVICE_KEY" in refused
+    assert "SUPABASE_SERVICE_KEY" not in down
+
+
 @pytest.mark.guarantee("nothing-lost", fault="the key is refused after other trouble with the same file")
 def test_only_refusals_in_a_row_count_against_a_file(day: Day) -> None:
     day.bridge.tick(5)

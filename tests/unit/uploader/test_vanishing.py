@@ -24,6 +24,7 @@ from tests.unit.uploader.pruning import (
     save,
     weights,
 )
+from uploader.lanes import Lane
 from uploader.settle import BROKEN_PATIENCE_SECONDS
 from uploader.stage import Stage
 
@@ -215,6 +216,27 @@ def test_of_a_replaced_checkpoint_only_whole_versions_are_published_and_the_newe
     assert published[0] == versions[0]
     assert set(published) <= set(versions)
     assert harbour.content("checkpoints/pictures.safetensors") == versions[2]
+
+
+@pytest.mark.guarantee("nothing-lost", fault="a checkpoint that waits is replaced by one that is still being written")
+def test_a_whole_checkpoint_does_not_wait_for_what_is_written_in_its_place(harbour: Harbour) -> None:
+    harbour.session(trainer=identify())
+    berth = open_berth(harbour)
+    berth.executors[Lane.SMALL].held = True
+    path = berth.run.output / name(4)
+    write(path, weights(4))
+    berth.tick(2)
+    write(path.with_name(".next"), weights(5)[:-20])
+    path.with_name(".next").replace(path)
+    status = path.stat()
+    harbour.open_files.add((status.st_dev, status.st_ino))
+    berth.executors[Lane.SMALL].held = False
+    berth.executors[Lane.SMALL].release()
+    berth.tick(5)
+    assert harbour.content(key(4)) == weights(4)
+    write(path, weights(5))
+    harbour.open_files.clear()
+    berth.until(lambda: harbour.content(key(4)) == weights(5))
 
 
 @pytest.mark.guarantee("nothing-lost", fault="the trainer is killed while it writes a checkpoint anew that still waits")

@@ -433,9 +433,12 @@ class Voyages(RuleBasedStateMachine):
 
     def _look(self) -> None:
         """Take note of what the uploader has had the chance to see."""
-        self.must |= self.noted
-        self.noted.clear()
-        if self.acting is self.process and Stage.OPEN in self._stages():
+        noted, self.noted = self.noted, set()
+        if self.acting is not self.process:
+            # What is written down by somebody who has lost the claim is written for nobody.
+            return
+        self.must |= noted
+        if Stage.OPEN in self._stages():
             whole = (path for path in CHECKPOINTS if self.trainer.is_whole(path))
             self.seen = {path: (self.trainer.output / path).read_bytes() for path in whole}
 

@@ -79,6 +79,17 @@ def test_an_answer_that_comes_before_the_body_is_passed_on_at_once(proxy: Runnin
         assert client.hear().startswith(b"HTTP/1.1 413 ")
 
 
+def test_who_is_refused_early_by_a_server_that_hangs_up_may_finish_sending(
+    listener: socket.socket, before: RunningProxy
+) -> None:
+    with bare(before.url) as client:
+        client.ask("POST", "/anything", content(5), length=3_000_000)
+        answered(listener, b"HTTP/1.1 413 Payload Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+        assert client.hear(b"no").startswith(b"HTTP/1.1 413 ")
+        client.say(content(3_000_000)[5:])
+        assert client.rest() == b""
+
+
 def test_a_client_that_hangs_up_is_hung_up_on_at_the_server(proxy: RunningProxy, server: Upstream) -> None:
     with bare(proxy.url) as client:
         client.ask("POST", "/never", b"12345")

@@ -34,6 +34,7 @@ def test_it_prints_what_to_export_and_ends_when_told(behind: tuple[Upstream, str
         name, _, url = process.stdout.readline().rstrip("\n").partition("=")
         assert name == "export SUPABASE_URL"
         with httpx.Client(base_url=url, timeout=SECONDS) as client:
+            assert client.get("/_proxy/line").json() == {"round_trip": 0.001, "bandwidth": 100 << 20}
             assert [client.get("/size/9").status_code for _ in range(2)] == [503, 200]
             assert client.get("/size/9").content == content(9)
             process.send_signal(signal.SIGTERM)
