@@ -1,12 +1,14 @@
 """Batches of pictures, read in the training process itself or by child processes ahead of it.
 
 The children behave as torch's: they read ahead, they leave SIGINT to the training process, and when that is killed they
-notice only at their next look, up to five seconds later, and hold its output open until then.
+notice only at their next look, up to five seconds later, and hold its output open until then. That a child was killed
+interrupts the training process wherever it is: what the child was about to say may never be finished.
 """
 
 import multiprocessing
 import os
 import queue
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,9 +24,8 @@ if TYPE_CHECKING:
 
     from .pictures import Pixels
 
-# How often a child looks whether the training process is there, and that whether its children are.
+# How often a child looks whether the training process is there.
 LOOK_SECONDS = 5.0
-CHECK_SECONDS = 0.5
 AHEAD = 2
 
 
@@ -76,6 +77,8 @@ class _Pool:
         ]
         for process in self._processes:
             process.start()
+        self._before = signal.signal(signal.SIGCHLD, self._ended)
+        self._ended()
 
     def batches(self, tasks: Iterator[tuple[int, Sequence[int]]]) -> Iterator[Batch]:
         waiting: dict[int, tuple[int, Sequence[int]]] = {}
@@ -87,27 +90,24 @@ class _Pool:
                 self._tasks[sent % len(self._tasks)].put((sent, waiting[sent][1]))
                 sent += 1
             while taken not in finished:
-                number, pixels = self._next_result()
+                number, pixels = self._results.get()
                 finished[number] = pixels
             epoch, indices = waiting.pop(taken)
             yield Batch(epoch, [self._items[index] for index in indices], finished.pop(taken))
             taken += 1
 
     def close(self) -> None:
+        signal.signal(signal.SIGCHLD, self._before)
         for tasks in self._tasks:
             tasks.put(None)
         for process in self._processes:
             process.join(LOOK_SECONDS)
             process.kill()
 
-    def _next_result(self) -> "tuple[int, Pixels]":
-        while True:
-            try:
-                return self._results.get(timeout=CHECK_SECONDS)
-            except queue.Empty:
-                dead = [str(process.pid) for process in self._processes if not process.is_alive()]
-                if dead:
-                    raise RuntimeError(f"DataLoader worker (pid(s) {', '.join(dead)}) exited unexpectedly") from None
+    def _ended(self, *_: object) -> None:
+        for process in self._processes:
+            if process.exitcode is not None:
+                raise RuntimeError(f"DataLoader worker (pid {process.pid}) {_how(process.exitcode)}")
 
 
 def _serve(
@@ -130,6 +130,13 @@ def _serve(
             results.put((number, _read(items, indices)))
     except KeyboardInterrupt:
         return
+
+
+def _how(exitcode: int) -> str:
+    """How a child ended, in torch's words."""
+    if exitcode >= 0:
+        return f"exited unexpectedly with exit code {exitcode}."
+    return f"is killed by signal: {signal.strsignal(-exitcode)}. "
 
 
 def _read(items: Sequence[Item], indices: Sequence[int]) -> "Pixels":
