@@ -10,7 +10,7 @@ LABEL org.opencontainers.image.title="Ferry" \
 COPY requirements.lock /opt/ferry/
 RUN python3 -m venv --without-pip /opt/ferry \
     && python3 -m pip --python /opt/ferry/bin/python install \
-        --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: -r /opt/ferry/requirements.lock \
+        --no-cache-dir --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r /opt/ferry/requirements.lock \
     && mkdir -p /run/ferry
 
 ENV FERRY_PYTHON=/opt/ferry/bin/python \

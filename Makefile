@@ -18,13 +18,15 @@ help:
 	@echo "make setup        the environment alone, in .venv"
 	@echo "make lock         resolve the dependencies anew"
 
+# The lock names everything, so nothing is left to resolve: an older pip, asked to, looks past a pin that has an extra.
 setup: $(STAMP)
 
 $(STAMP): requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "Ferry needs Python 3.11, 3.12 or 3.13; set PYTHON to one, for example: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r requirements-dev.lock
+	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
 	@touch $@
 
 demo: setup
