@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from handler.book import LOST
@@ -20,6 +22,7 @@ from handler.training import Training
 from handler.undisturbed import undisturbed
 from handler.watch import Stop
 from shared.atomic import write_atomic
+from shared.bars import bars
 from shared.clock import Deadline
 from shared.contract.session import Ending, Outcome, Phase
 from shared.errors import ErrorCode, FerryError
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from handler.restore import Restored
     from handler.watch import StopRequest
     from handler.workshop import Workshop
+    from shared.bars import Bars
     from shared.contract.upload import Upload
 
 CANCELLED_DRAIN_SECONDS = 60.0
@@ -125,23 +129,28 @@ class JobRun:
         if source is None:
             folder.dataset.mkdir(mode=0o700, exist_ok=True)
             return StagedTree.of(folder.dataset, ())
-        return await in_thread(
-            self._stop,
-            lambda flag: stage(
-                self._workshop.storage,
-                source,
-                folder.dataset,
-                concurrency=self._workshop.settings.upload.concurrency,
-                stop=flag,
-                report=self._staged,
-            ),
-        )
+        with bars(sys.stderr) as drawn:
+            return await in_thread(
+                self._stop,
+                lambda flag: stage(
+                    self._workshop.storage,
+                    source,
+                    folder.dataset,
+                    concurrency=self._workshop.settings.upload.concurrency,
+                    stop=flag,
+                    report=partial(self._staged, drawn),
+                ),
+            )
 
-    def _staged(self, staged: Staged) -> None:
-        if not self._staging_log.passed() and staged.files < staged.files_total:
+    def _staged(self, drawn: Bars, staged: Staged) -> None:
+        files = f"{staged.files}/{staged.files_total}"
+        drawn.show("dataset", staged.bytes, staged.bytes_total, f"{files} files")
+        done = staged.files == staged.files_total
+        if not done and (drawn.drawn or not self._staging_log.passed()):
             return
         self._staging_log = Deadline(self._workshop.clock, _STAGING_LOG_SECONDS)
-        log.info("staging", files=f"{staged.files}/{staged.files_total}", bytes=f"{staged.bytes}/{staged.bytes_total}")
+        session = self._book.session.session_id
+        log.info("staging", session=session, files=files, bytes=f"{staged.bytes}/{staged.bytes_total}")
 
     async def _resume(self, config: Mapping[str, Any]) -> None:
         """Have the trainer go on where an earlier one was, if this run goes on with any. The prefix must be ours."""

@@ -6,11 +6,14 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from shared.bars import bars
+from uploader.paths import on_terminal
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from rich.progress import Progress, TaskID
-
+    from shared.bars import Bars
+    from shared.contract.upload import Upload
     from uploader.carrier import Carrier
     from uploader.daemon import Daemon
 
@@ -20,53 +23,47 @@ _REDRAW_SECONDS = 0.5
 @contextmanager
 def display(terminal: TextIO, daemon: Daemon) -> Iterator[None]:
     """Show a bar for each run of ``daemon`` while the block lasts, if ``terminal`` is one."""
-    if not terminal.isatty():
-        yield
-        return
-    end = threading.Event()
-    thread = threading.Thread(target=_draw, args=(terminal, daemon, end), name="display", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        end.set()
-        thread.join()
+    with bars(terminal) as drawn:
+        if not drawn.drawn:
+            yield
+            return
+        runs, end = Runs(drawn), threading.Event()
+        thread = threading.Thread(target=_draw, args=(runs, daemon, end), name="display", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            end.set()
+            thread.join()
 
 
-def _draw(terminal: TextIO, daemon: Daemon, end: threading.Event) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TextColumn("{task.fields[files]}"),
-    )
-    with Progress(*columns, console=Console(file=terminal), refresh_per_second=4) as progress:
-        bars = Bars(progress)
-        while not end.wait(_REDRAW_SECONDS):
-            bars.show(daemon.carriers)
-        bars.show(daemon.carriers)
+def _draw(runs: Runs, daemon: Daemon, end: threading.Event) -> None:
+    while not end.wait(_REDRAW_SECONDS):
+        runs.show(daemon.carriers)
+    runs.show(daemon.carriers)
 
 
-class Bars:
+class Runs:
     """A bar for each run. Bytes count as they are sent, files when they are verified."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
+    def __init__(self, drawn: Bars) -> None:
+        self._bars = drawn
         self._before: dict[str, int] = {}
 
     def show(self, carriers: Iterable[Carrier]) -> None:
         """Draw how the runs stand now."""
         for carrier in carriers:
             upload, name = carrier.upload, carrier.run.prefix
-            if name not in self._tasks:
-                self._tasks[name] = self._progress.add_task(name, total=None, files="")
-                self._before[name] = upload.moved - upload.uploaded.bytes
+            before = self._before.setdefault(name, upload.moved - upload.uploaded.bytes)
             total = upload.uploaded.bytes + upload.pending.bytes
-            sent = min(total, max(upload.uploaded.bytes, upload.moved - self._before[name]))
-            files = f"{upload.uploaded.files} uploaded, {upload.pending.files} pending, {upload.failed.files} failed"
-            self._progress.update(self._tasks[name], completed=sent, total=total or None, files=files)
+            sent = min(total, max(upload.uploaded.bytes, upload.moved - before))
+            self._bars.show(on_terminal(name), sent, total or None, _files(upload))
+
+
+def _files(upload: Upload) -> str:
+    there = upload.uploaded.files
+    told = [f"{there} file{'' if there == 1 else 's'}"]
+    told += [
+        f"{count.files} {what}" for count, what in ((upload.pending, "left"), (upload.failed, "failed")) if count.files
+    ]
+    return ", ".join(told)

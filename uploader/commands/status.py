@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shared.contract.session import Session
 from shared.contract.upload import Upload
 from shared.settings import read_root
+from shared.sizes import shown
 from uploader.commands.known_runs import states
 from uploader.paths import on_terminal
 
@@ -52,7 +53,7 @@ def _table(rows: list[dict[str, Any]]) -> None:
     for column in ("run", "phase", "uploaded", "pending", "failed", "lag", "storage"):
         table.add_column(column)
     for row in rows:
-        counts = (f"{row[name]['files']} ({_size(row[name]['bytes'])})" for name in ("uploaded", "pending", "failed"))
+        counts = (f"{row[name]['files']} ({shown(row[name]['bytes'])})" for name in ("uploaded", "pending", "failed"))
         table.add_row(
             escape(on_terminal(row["run"])),
             row["phase"] or "watched",
@@ -64,11 +65,3 @@ def _table(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         for failure in row["failures"]:
             print(on_terminal(f"{row['run']}: {failure['path']}: {failure['reason']}"))
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"

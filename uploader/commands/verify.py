@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from typing import TYPE_CHECKING
 
 from shared import keys
+from shared.bars import bars
 from shared.contract.bucket import MANIFEST, Manifest
 from shared.errors import ErrorCode, FerryError
 from shared.settings import read_settings
@@ -15,9 +17,10 @@ from uploader.paths import on_terminal
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator
 
+    from shared.bars import Bars
     from shared.contract.bucket import Entry
+    from shared.storage.records import ObjectRecord
 
 _LARGEST_MANIFEST = 1 << 30
 
@@ -31,44 +34,61 @@ def main(options: Namespace) -> int:
     if not wanted:
         print("No sessions here: name a prefix with --bucket and --prefix.")
         return 1
-    with Storage(settings.storage) as storage:
-        return max(_check(storage, bucket, prefix, deep=options.deep) for bucket, prefix in wanted)
+    with Storage(settings.storage) as storage, bars(sys.stderr) as drawn:
+        return max(_check(storage, bucket, prefix, drawn if options.deep else None) for bucket, prefix in wanted)
 
 
-def _check(storage: Storage, bucket: str, prefix: str, *, deep: bool) -> int:
+def _check(storage: Storage, bucket: str, prefix: str, deep: Bars | None) -> int:
+    """Return 1 when anything is wrong, by the server's records, or by the content, which ``deep`` shows coming in."""
     key = keys.join(prefix, MANIFEST)
     content = storage.read(bucket, key, limit=_LARGEST_MANIFEST)
     manifest = Manifest.parse(content) if content else None
     if manifest is None:
         print(f"{bucket}/{key}: there is no manifest; the run is not finished, or was never delivered.")
         return 1
+    reading = None if deep is None else _Reading(storage, bucket, prefix, manifest, deep)
     wrong = 0
     for entry in manifest.files:
-        for fault in _faults(storage, bucket, entry, deep=deep):
+        fault = _fault(storage.info(bucket, entry.key), entry)
+        if fault is None and reading is not None and reading.digest(entry) != entry.sha256:
+            fault = "its content is not what the manifest lists"
+        if fault is not None:
             print(f"{bucket}/{entry.key}: {fault}")
             wrong += 1
     for missing in manifest.missing:
         print(on_terminal(f"{bucket}/{prefix}: {missing.path} is missing: {missing.reason}"))
-    how = "by SHA-256" if deep else "by the server's records"
+    how = "by the server's records" if reading is None else "by SHA-256"
     print(f"{bucket}/{prefix}: {len(manifest.files) - wrong} of {len(manifest.files)} objects are right, {how}.")
     return 1 if wrong or manifest.missing else 0
 
 
-def _faults(storage: Storage, bucket: str, entry: Entry, *, deep: bool) -> Iterator[str]:
-    record = storage.info(bucket, entry.key)
+def _fault(record: ObjectRecord | None, entry: Entry) -> str | None:
     if record is None:
-        yield "it is not in the bucket"
-    elif record.size != entry.size:
-        yield f"it has {record.size} bytes instead of {entry.size}"
-    elif record.metadata.get("sha256") not in {None, entry.sha256}:
-        yield "it is another version than the manifest lists"
-    elif deep and _digest(storage, bucket, entry.key) != entry.sha256:
-        yield "its content is not what the manifest lists"
+        return "it is not in the bucket"
+    if record.size != entry.size:
+        return f"it has {record.size} bytes instead of {entry.size}"
+    if record.metadata.get("sha256") not in {None, entry.sha256}:
+        return "it is another version than the manifest lists"
+    return None
 
 
-def _digest(storage: Storage, bucket: str, key: str) -> str:
-    digest = hashlib.sha256()
-    with storage.open(bucket, key) as download:
-        for block in download.blocks():
-            digest.update(block)
-    return digest.hexdigest()
+class _Reading:
+    """Reads the objects of one manifest, and shows how far it is."""
+
+    def __init__(self, storage: Storage, bucket: str, prefix: str, manifest: Manifest, drawn: Bars) -> None:
+        self._storage = storage
+        self._bucket = bucket
+        self._name = on_terminal(f"{bucket}/{prefix}")
+        self._bars = drawn
+        self._total = sum(entry.size for entry in manifest.files)
+        self._done = 0
+
+    def digest(self, entry: Entry) -> str:
+        """Return the SHA-256 of the content that is in the bucket."""
+        digest = hashlib.sha256()
+        with self._storage.open(self._bucket, entry.key) as download:
+            for block in download.blocks():
+                digest.update(block)
+                self._done += len(block)
+                self._bars.show(self._name, self._done, self._total)
+        return digest.hexdigest()

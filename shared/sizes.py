@@ -1,0 +1,26 @@
+"""How many bytes there are, for people."""
+
+from __future__ import annotations
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def shown(count: float) -> str:
+    """Return ``count`` bytes in the unit that fits, as in ``1.5 GiB``."""
+    unit = _unit(count)
+    return f"{_in(unit, count)} {_UNITS[unit]}"
+
+
+def shown_of(count: float, total: float) -> str:
+    """Return how many of ``total`` bytes there are, in the unit that fits the whole, as in ``0.2/1.5 GiB``."""
+    unit = _unit(total)
+    return f"{_in(unit, count)}/{shown(total)}"
+
+
+def _unit(count: float) -> int:
+    """Return the number of the first unit in which ``count`` has at most three digits."""
+    return next((unit for unit in range(len(_UNITS)) if count < 1000 << 10 * unit), len(_UNITS) - 1)
+
+
+def _in(unit: int, count: float) -> str:
+    return f"{count / (1 << 10 * unit):.{1 if unit else 0}f}"
