@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from handler.diagnose import Diagnosis, diagnose, doing
 from handler.progress import HALVES, VARIANTS
 from handler.watch import Stop
+from shared import folders
 from shared.contract.session import Ending, Outcome
 from shared.errors import ErrorCode
 
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from handler.watch import Watched
 
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
-# Written last into a checkpoint that is a folder; the folder of a VAE has none.
-_FOLDER_META = "aitk_meta.yaml"
+# The folder of a VAE has no file that completes it.
 _VAE_FOLDER = "_diffusers"
 _WITHOUT_CHECKPOINT = frozenset({"generate", "extract", "mod", "merge"})
 _PROCESSES_WITHOUT_CHECKPOINT = ("_generator", "_img2img", "Captioner", "_tagger", "dataset_tools", "sync_from_")
@@ -145,10 +145,10 @@ def _is_final_file(path: PurePosixPath, stems: Iterable[str]) -> bool:
 
 def _is_in_final_folder(path: PurePosixPath, stems: Iterable[str]) -> bool:
     # The first component is the run's own folder, which has the job's name as well.
-    folders = set(path.parts[1:-1])
-    if path.name == _FOLDER_META:
-        return not folders.isdisjoint(stems)
-    return path.suffix in _SUFFIXES and not folders.isdisjoint(stem + _VAE_FOLDER for stem in stems)
+    around = set(path.parts[1:-1])
+    if path.name == folders.LAST:
+        return not around.isdisjoint(stems)
+    return path.suffix in _SUFFIXES and not around.isdisjoint(stem + _VAE_FOLDER for stem in stems)
 
 
 def _is_product(path: PurePosixPath) -> bool:

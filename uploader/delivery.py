@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from shared import folders
 from shared.storage.errors import StorageError, Trouble
 from uploader.claim import ClaimLostError
 from uploader.courier import StoppedError
 from uploader.fingerprint import both_of, sha256_of
+from uploader.kinds import INCOMPLETE, Kind
 from uploader.paths import printable
 from uploader.rows import Stored
 from uploader.scan import strange, version_of
@@ -115,6 +117,10 @@ class _StrangeError(Exception):
     """Something that is no regular file has taken its place; the text says what."""
 
 
+class _TornFolderError(Exception):
+    """The file says that its folder is whole, which it is not in the bucket."""
+
+
 Result = Stopped | Delivered | Changed | Vanished | Later | Refused
 
 
@@ -138,6 +144,8 @@ class Deliverer:
             return Vanished()
         except _StrangeError as error:
             return Refused(f"it is {error}, which cannot be carried")
+        except _TornFolderError:
+            return Refused("it says that its folder is whole, and other files of that folder are not in the bucket")
         except PermissionError:
             return Refused("it cannot be read: its permissions do not allow it")
         except OSError as error:
@@ -152,6 +160,7 @@ class Deliverer:
 
     def _deliver(self, parcel: Parcel, sent: Sending) -> Result:
         row = parcel.row
+        seal = self._seal(row)
         if row.sha256 is None and row.version.size >= _WORTH_ASKING:
             self._ask_for_room(parcel)
         source = self._source(parcel)
@@ -162,13 +171,26 @@ class Deliverer:
             if not _is_version(file, parcel, source):
                 return Changed()
             self._ledger.hashed(row, sha256)
-            if row.stored is not None and (row.stored.sha256, row.stored.size) == (sha256, row.version.size):
-                return Delivered(row.stored, 0)
-            old, there = self._already_there(parcel, file, sha256)
+            unsealed = row.stored if seal is None else None
+            if unsealed is not None and (unsealed.sha256, unsealed.size) == (sha256, row.version.size):
+                return Delivered(unsealed, 0)
+            old, there = self._already_there(parcel, file, sha256, seal)
             if there is None:
                 self._ledger.doubt(row.key)
-                there = self._verified(parcel, self._send(parcel, file, sha256, sent), sha256, sent, old)
+                there = self._verified(parcel, self._send(parcel, file, sha256, seal, sent), sha256, sent, old)
             return Delivered(self._stored(parcel, sha256, there), sent.bytes)
+
+    def _seal(self, row: Row) -> str | None:
+        """Return what the file that completes a checkpoint's folder says of the others; None for any other file.
+
+        Raises _TornFolderError where one of them did not come into the bucket.
+        """
+        if not folders.completes(row.path) or row.kind is not Kind.CHECKPOINT or row.key.startswith(f"{INCOMPLETE}/"):
+            return None
+        others = self._ledger.delivered_beside(row.path)
+        if others is None:
+            raise _TornFolderError
+        return folders.seal({printable(path): sha256 for path, sha256 in others.items()})
 
     def _ask_for_room(self, parcel: Parcel) -> None:
         """Raise StorageError (TOO_LARGE) where Storage would refuse the file in the end."""
@@ -190,7 +212,9 @@ class Deliverer:
                 raise StorageError(Trouble.BROKEN, what, f"{error.strerror or error}", transient=True) from error
         return parcel.spool
 
-    def _send(self, parcel: Parcel, file: BinaryIO, sha256: str, sent: Sending) -> ObjectRecord | None:
+    def _send(
+        self, parcel: Parcel, file: BinaryIO, sha256: str, seal: str | None, sent: Sending
+    ) -> ObjectRecord | None:
         row = parcel.row
         metadata = {
             "sha256": sha256,
@@ -200,12 +224,16 @@ class Deliverer:
         }
         if row.step is not None:
             metadata["step"] = str(row.step)
+        if seal is not None:
+            metadata[folders.SEAL] = seal
         kind = content_type(parcel.key)
         if row.version.size <= STANDARD_LIMIT:
             return send_standard(self._sender, parcel, file, sha256, kind, metadata, sent)
         return send_resumable(self._sender, self._ledger, parcel, file, sha256, kind, metadata, sent)
 
-    def _already_there(self, parcel: Parcel, file: BinaryIO, sha256: str) -> tuple[str | None, ObjectRecord | None]:
+    def _already_there(
+        self, parcel: Parcel, file: BinaryIO, sha256: str, seal: str | None
+    ) -> tuple[str | None, ObjectRecord | None]:
         """Return the version that lies at the key now, and its record when it is what is to be delivered.
 
         Small files ask only when the listing that this ledger began with knows an object of their size.
@@ -221,6 +249,7 @@ class Deliverer:
         same = (
             record.size == row.version.size
             and told.get("sha256") == sha256
+            and told.get(folders.SEAL) == seal
             # What another training left is no part of this one, though it be the same.
             and self._run.is_own(told.get("session"))
         )

@@ -227,6 +227,15 @@ class Ledger:
         first = os.fsencode(start)
         return bool(self._rows(queries.BEGINS_WITH, {"start": first, "end": first + b"\xff"}))
 
+    def delivered_beside(self, path: str) -> dict[str, str] | None:
+        """Return path and SHA-256 of everything else below the folder of ``path``; None unless all is delivered."""
+        folder = os.fsencode(path.rpartition("/")[0])
+        # The byte after the slash ends what is below the folder.
+        rows = self._rows(queries.BESIDE, {"start": folder + b"/", "end": folder + b"0", "path": os.fsencode(path)})
+        if any(row["state"] != State.DELIVERED for row in rows):
+            return None
+        return {os.fsdecode(row["path"]): row["sha256"] for row in rows}
+
     def checkpoints(self) -> list[Row]:
         """Return every checkpoint that belongs to a step."""
         return self._typed(row_of, queries.CHECKPOINTS)

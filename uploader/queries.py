@@ -99,7 +99,7 @@ ON CONFLICT (path) DO UPDATE SET
 """
 
 # What may be sent now, in the order of its lane; the caller excludes what is in flight. ai-toolkit writes its
-# aitk_meta.yaml last into a checkpoint's folder, and so it comes last into the bucket: where it is, all the others are.
+# aitk_meta.yaml last into a checkpoint's folder, and so it comes last into the bucket, when none of the others waits.
 _SMALL = f"""
 {_ROWS} WHERE state = 'ready' AND next_try <= :now AND files.size <= :limit AND files.kind != 'optimizer'
     AND NOT (CAST(files.path AS TEXT) LIKE '%/aitk_meta.yaml' AND EXISTS (
@@ -181,6 +181,9 @@ RECOVER = """
 UPDATE files SET state = 'ready', next_try = 0
 WHERE state IN ('ready', 'sending') OR (state = 'delivered' AND key NOT IN (SELECT key FROM stored))
 """
+
+# Everything else below the folder of a file.
+BESIDE = "SELECT path, state, sha256 FROM files WHERE path > :start AND path < :end AND path != :path"
 
 TOTALS = "SELECT state, count(*), coalesce(sum(size), 0) FROM files GROUP BY state"
 UNDELIVERED = f"{_ROWS} WHERE state != 'delivered' ORDER BY files.path"

@@ -2,7 +2,7 @@
 
 ai-toolkit takes whatever is named like the job and has the newest ctime, so only one checkpoint is put back: the newest
 that is whole. A checkpoint is all files of one step: the two halves of Wan 2.2, an embedding beside its LoRA, or a
-folder, which is complete when ``aitk_meta.yaml`` is there, because that is written last.
+folder, whose last file carries a seal of all the others.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from handler.progress import HALVES, step_in_name
+from shared import folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,19 +24,24 @@ if TYPE_CHECKING:
 
 OPTIMIZER = "optimizer.pt"
 TRAINING_LOG = "logs/training.log"
-_FOLDER_META = "aitk_meta.yaml"
 _EVENTS = ".tfevents."
+# The parts of a path that lies directly in the run's own folder.
+_OWN_FILE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An object that a session of the lineage left, and where it lay below ``output/``. ``step`` as it was stamped."""
+    """An object that a session of the lineage left, and where it lay below ``output/``.
+
+    ``step`` as it was stamped; ``seal``: what the last file of a folder says of the others.
+    """
 
     record: ObjectRecord
     path: PurePosixPath
     sha256: str
     session: str
     step: int | None
+    seal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,10 @@ class Checkpoint:
 
     step: int | None
     files: tuple[Kept, ...]
+
+    def without(self, damaged: Kept) -> list[Kept]:
+        """Return the other files, and first what makes them look whole without ``damaged``."""
+        return sorted((each for each in self.files if each is not damaged), key=lambda each: not _is_last(each))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +81,21 @@ def kept(record: ObjectRecord, lineage: Sequence[str]) -> Kept | None:
     if not within or told.get("session") not in lineage or not told.get("sha256"):
         return None
     step = told.get("step", "")
-    return Kept(record, path, told["sha256"], told["session"], int(step) if step.isdecimal() else None)
+    stamped = int(step) if step.isdecimal() else None
+    return Kept(record, path, told["sha256"], told["session"], stamped, told.get(folders.SEAL))
 
 
 def left(found: Iterable[Kept], expected: Expected, halves: frozenset[str], lineage: Sequence[str]) -> Left:
     """Return what ``found`` holds of use to the run of ``expected``, which trains ``halves`` where it is two models."""
-    grouped: dict[tuple[int, int | None], list[Kept]] = defaultdict(list)
-    optimizers, logs = [], []
+    weights, optimizers, logs = [], [], []
     for each in found:
-        if each.path.name == OPTIMIZER and each.path.parts[0] == expected.name:
+        if each.path == PurePosixPath(expected.name, OPTIMIZER):
             optimizers.append(each)
         elif _is_weights(each.path, expected):
-            grouped[lineage.index(each.session), step_in_name(each.path.parts[1])].append(each)
+            weights.append(each)
         elif _is_log(each.path, expected):
             logs.append(each)
+    grouped = _grouped(weights, lineage)
     newest = sorted(grouped, key=lambda group: (group[0], math.inf if group[1] is None else group[1]), reverse=True)
     whole = (
         Checkpoint(_step(grouped[group], group[1]), tuple(grouped[group]))
@@ -117,12 +128,38 @@ def _is_log(path: PurePosixPath, expected: Expected) -> bool:
     return own and not path.parts[1].startswith(expected.name) and _EVENTS not in path.name
 
 
+def _grouped(weights: Iterable[Kept], lineage: Sequence[str]) -> dict[tuple[int, int | None], list[Kept]]:
+    """Return the files of each checkpoint, by the place of its session in ``lineage`` and the step in its name.
+
+    A folder is the session's that completed it: what it had in common with an older one was not sent again.
+    """
+    named: dict[str, list[Kept]] = defaultdict(list)
+    for each in weights:
+        named[each.path.parts[1]].append(each)
+    grouped: dict[tuple[int, int | None], list[Kept]] = defaultdict(list)
+    for name, files in named.items():
+        last = list(filter(_is_last, files)) or files
+        grouped[max(lineage.index(each.session) for each in last), step_in_name(name)] += files
+    return grouped
+
+
 def _is_whole(files: Iterable[Kept], halves: frozenset[str]) -> bool:
-    paths = [each.path for each in files]
-    folders = {path.parts[1] for path in paths if len(path.parts) > 2}
-    complete = {path.parts[1] for path in paths if path.name == _FOLDER_META}
-    found = {half for path in paths for half in HALVES if path.stem.endswith(half)}
-    return folders == complete and (not found or found >= halves)
+    inner: dict[str, list[Kept]] = defaultdict(list)
+    for each in files:
+        if len(each.path.parts) > _OWN_FILE:
+            inner[each.path.parts[1]].append(each)
+    found = {half for each in files for half in HALVES if each.path.stem.endswith(half)}
+    return all(map(_is_sealed, inner.values())) and (not found or found >= halves)
+
+
+def _is_sealed(folder: Iterable[Kept]) -> bool:
+    """Return whether what is there of a folder is what its last file says that there is."""
+    others = {str(each.path): each.sha256 for each in folder if not _is_last(each)}
+    return any(each.seal == folders.seal(others) for each in folder if _is_last(each))
+
+
+def _is_last(file: Kept) -> bool:
+    return len(file.path.parts) == _OWN_FILE + 1 and file.path.name == folders.LAST
 
 
 def _step(files: Iterable[Kept], named: int | None) -> int | None:

@@ -62,8 +62,9 @@ def restore(
 ) -> Restored:
     """Put into ``output`` what the sessions of ``lineage`` left below ``prefix``, as ai-toolkit goes on with it.
 
-    A checkpoint whose content is not what was uploaded is put aside, and the one before it is taken. Raises
-    StorageError where Storage does not answer, OSError as the disk does, FerryError (CANCELLED) when ``stop`` is set.
+    A checkpoint of which something is not what was uploaded is put aside, all of it, and the one before it is taken.
+    Raises StorageError where Storage does not answer, OSError as the disk does, FerryError (CANCELLED) when ``stop`` is
+    set.
     """
     return _Restoring(storage, bucket, prefix, output, stop).run(lineage, expected, halves)
 
@@ -125,6 +126,9 @@ class _Restoring:
                 for file in checkpoint.files:
                     self._fetch(file)
             except _DamagedError as damage:
+                # What is left of it must not pass for whole at the next restoring, nor when this one is interrupted.
+                for file in checkpoint.without(damage.file):
+                    self._move_aside(file)
                 self._put_aside(damage.file)
             else:
                 return checkpoint
@@ -167,6 +171,9 @@ class _Restoring:
         """Move a damaged object out of the way: nothing lists it any more, and nothing is deleted."""
         log.warning("object_damaged", key=file.record.key)
         self._damaged.append(file.record.key)
+        self._move_aside(file)
+
+    def _move_aside(self, file: Kept) -> None:
         inner = file.record.key.removeprefix(f"{self._prefix}/").partition("/")[2]
         place = keys.join(self._prefix, DAMAGED, inner)
         for target in (place, keys.disambiguate(place, file.record.version or file.sha256)):

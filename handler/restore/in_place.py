@@ -50,13 +50,17 @@ def put_right(output: Path, saved: Sequence[Saved], expected: Expected) -> Resto
 
 
 def _is_whole(path: Path, entry: Saved) -> bool:
+    if path.is_dir():
+        # One that the trainer has begun to write once more has a file that is newer.
+        return all(_is_file_whole(file, entry) for file in path.rglob("*") if not file.is_dir())
+    return _is_file_whole(path, entry)
+
+
+def _is_file_whole(path: Path, entry: Saved) -> bool:
     try:
-        status = path.stat()
+        return path.stat().st_mtime <= entry.at + _SLACK_SECONDS and adds_up(path)
     except OSError:
         return False
-    if stat.S_ISDIR(status.st_mode):
-        return True
-    return status.st_mtime <= entry.at + _SLACK_SECONDS and adds_up(path)
 
 
 def _resumable(entry: Saved, expected: Expected) -> bool:

@@ -169,11 +169,13 @@ class Harbour:
         session.model_copy(update={"beat": session.beat + 1, **fields}).write(folder.session_file)
         return folder
 
-    def drained(self, token: str = "drain-1", outcome: Outcome = Outcome.FINISHED) -> SessionFolder:
+    def drained(
+        self, token: str = "drain-1", outcome: Outcome = Outcome.FINISHED, session: str = "training_session_1"
+    ) -> SessionFolder:
         """Have the handler ask for everything to be delivered."""
         now = self.clock.now()
         ending = Ending(outcome=outcome, by_itself=outcome is Outcome.FINISHED, at=now)
-        return self.session(phase=Phase.DRAINING, ending=ending, drain=DrainRequest(token=token, at=now))
+        return self.session(session, phase=Phase.DRAINING, ending=ending, drain=DrainRequest(token=token, at=now))
 
     def session_run(self) -> Run:
         run = session_run(self.session())

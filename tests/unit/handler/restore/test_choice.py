@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from handler.ending import Expected
 from handler.progress import HALVES
 from handler.restore.choice import Kept, Left, kept, left, trained_halves
+from shared import folders
 from shared.storage.records import ObjectRecord
 
 NAME = "cats"
@@ -16,7 +18,7 @@ LINEAGE = ("s1", "s2")
 
 
 def record(path: str, session: str = "s1", step: int | None = None, **more: str) -> ObjectRecord:
-    told = {"path": path, "session": session, "sha256": "ab", **({} if step is None else {"step": str(step)}), **more}
+    told = {"sha256": "ab", "path": path, "session": session, **({} if step is None else {"step": str(step)}), **more}
     return ObjectRecord(f"run/{path}", 1, metadata=told)
 
 
@@ -68,14 +70,58 @@ def test_a_model_of_which_one_half_is_trained_needs_that_one() -> None:
     assert steps(chosen(one, halves=frozenset({HALVES[0]}))) == [20]
 
 
+FOLDER = ("transformer/a.safetensors", "model_index.json")
+
+
+def folder(
+    step: int, session: str = "s1", *, parts: tuple[str, ...] = FOLDER, digest: str = "ab"
+) -> list[ObjectRecord]:
+    """Return the records of a folder whose last file seals ``parts`` of ``digest`` each."""
+    name = f"cats/cats_{step:09d}"
+    others = [record(f"{name}/{part}", session, sha256=digest) for part in parts]
+    seal = folders.seal({f"{name}/{part}": digest for part in parts})
+    return [*others, record(f"{name}/{folders.LAST}", session, None, **{folders.SEAL: seal})]
+
+
 def test_a_folder_needs_the_file_that_is_written_last() -> None:
-    whole = ("transformer/a.safetensors", "model_index.json", "aitk_meta.yaml")
-    found = chosen(
-        *(record(f"cats/cats_000000010/{file}") for file in whole),
-        *(record(f"cats/cats_000000020/{file}") for file in whole[:2]),
-    )
+    found = chosen(*folder(10), *folder(20)[:-1])
     assert steps(found) == [10]
-    assert paths(found.checkpoints[0].files) == sorted(f"cats/cats_000000010/{file}" for file in whole)
+    name = "cats/cats_000000010"
+    assert paths(found.checkpoints[0].files) == sorted(f"{name}/{part}" for part in (*FOLDER, folders.LAST))
+
+
+@pytest.mark.guarantee("resumed-training", fault="a file of the newest checkpoint's folder is missing, or another one")
+@pytest.mark.parametrize("number", range(len(FOLDER)))
+def test_a_folder_of_which_a_part_is_missing_or_another_is_passed_over(number: int) -> None:
+    broken, changed = folder(20), folder(30)
+    del broken[number]
+    told = {**changed[number].metadata, "sha256": "cd"}
+    changed[number] = replace(changed[number], metadata=told)
+    assert steps(chosen(*folder(10), *broken, *changed)) == [10]
+
+
+@pytest.mark.guarantee(
+    "resumed-training", fault="the newest checkpoint's folder was uploaded by nobody who saw it whole"
+)
+def test_a_folder_without_a_seal_is_passed_over() -> None:
+    unsealed = record(f"cats/cats_000000020/{folders.LAST}")
+    assert steps(chosen(*folder(10), *folder(20)[:-1], unsealed)) == [10]
+
+
+def test_a_folder_that_a_later_session_has_begun_to_replace_is_passed_over() -> None:
+    begun = folder(20, "s2", digest="cd")[0]
+    assert steps(chosen(*folder(10), begun, *folder(20)[1:])) == [10]
+
+
+def test_what_a_folder_has_in_common_with_an_older_sessions_belongs_to_it() -> None:
+    older, newer = folder(20), folder(20, "s2")
+    found = chosen(*folder(30), older[0], *newer[1:])
+    assert steps(found) == [20, 30]
+    assert len(found.checkpoints[0].files) == len(newer)
+
+
+def test_an_embedding_beside_a_broken_folder_is_no_checkpoint() -> None:
+    assert steps(chosen(*folder(20)[1:], record("cats/sks_000000020.safetensors"), trigger="sks")) == []
 
 
 def test_an_embedding_beside_its_lora_is_one_checkpoint() -> None:

@@ -12,6 +12,7 @@ import pytest
 from handler.ending import Expected
 from handler.progress import HALVES
 from handler.restore import Restored, restore
+from shared import folders
 from shared.errors import ErrorCode, FerryError
 from shared.storage.errors import StorageError, Trouble
 from tests.unit.handler.crew import FakeDownload
@@ -42,6 +43,14 @@ class Bucket(MemoryStorage):
         stamped = told if step is None else {**told, "step": str(step)}
         self.objects[f"{PREFIX}/{key}"] = Thing(content, "v1", stamped)
 
+    def keep_folder(self, step: int, parts: dict[str, bytes]) -> None:
+        folder = f"cats_{step:09d}"
+        for name, content in parts.items():
+            self.keep(f"checkpoints/{folder}/{name}", f"cats/{folder}/{name}", content)
+        seal = folders.seal({f"cats/{folder}/{name}": hashlib.sha256(part).hexdigest() for name, part in parts.items()})
+        self.keep(f"checkpoints/{folder}/{folders.LAST}", f"cats/{folder}/{folders.LAST}", b"step")
+        self.objects[f"{PREFIX}/checkpoints/{folder}/{folders.LAST}"].metadata[folders.SEAL] = seal
+
     def damage(self, key: str) -> None:
         thing = self.objects[f"{PREFIX}/{key}"]
         self.objects[f"{PREFIX}/{key}"] = Thing(b"x" * len(thing.content), "v2", thing.metadata)
@@ -62,13 +71,13 @@ def bucket() -> Bucket:
     return made
 
 
-def run(bucket: Bucket, output: Path, *, stop: bool = False) -> Restored:
+def run(bucket: Bucket, output: Path, *, stop: bool = False, trigger: str | None = None) -> Restored:
     output.mkdir(exist_ok=True)
     flag = threading.Event()
     if stop:
         flag.set()
     storage = cast("Storage", bucket)
-    return restore(storage, BUCKET, PREFIX, ("s1",), Expected("cats"), frozenset(HALVES), output, flag)
+    return restore(storage, BUCKET, PREFIX, ("s1",), Expected("cats", trigger), frozenset(HALVES), output, flag)
 
 
 def there(output: Path) -> dict[str, bytes]:
@@ -114,6 +123,36 @@ def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_it_is_taken(bucket
     assert "cats/optimizer.pt" not in there(tmp_path / "output")
     assert f"{PREFIX}/{newest}" not in bucket.objects
     assert bucket.objects[f"{PREFIX}/damaged/cats_000000020.safetensors"].content == b"xx"
+
+
+@pytest.mark.guarantee(
+    "resumed-training", fault="a file of the newest checkpoint's folder is damaged, and the next worker dies"
+)
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_nothing_of_a_damaged_folder_passes_for_whole_afterwards(
+    bucket: Bucket, tmp_path: Path, *, interrupted: bool
+) -> None:
+    bucket.keep_folder(30, {"model.safetensors": b"weights", "a.json": b"{}"})
+    bucket.damage("checkpoints/cats_000000030/model.safetensors")
+    if interrupted:
+        # What says that the folder is whole goes first.
+        bucket.fail("move", Trouble.DENIED, key="a.json")
+        with pytest.raises(StorageError):
+            run(bucket, tmp_path / "interrupted")
+        bucket.keep("checkpoints/cats_000000030/model.safetensors", "cats/cats_000000030/model.safetensors", b"weights")
+    for output in ("first", "second"):
+        assert run(bucket, tmp_path / output).step == 20
+    if not interrupted:
+        assert {key for key in bucket.objects if "000000030" in key} == {
+            f"{PREFIX}/damaged/cats_000000030/{name}" for name in ("model.safetensors", "a.json", folders.LAST)
+        }
+
+
+def test_an_embedding_whose_model_is_damaged_is_no_checkpoint(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.keep("checkpoints/sks_000000020.safetensors", "cats/sks_000000020.safetensors", b"embedding")
+    bucket.damage("checkpoints/cats_000000020.safetensors")
+    for output in ("first", "second"):
+        assert run(bucket, tmp_path / output, trigger="sks").step == 10
 
 
 def test_what_was_put_aside_before_is_kept(bucket: Bucket, tmp_path: Path) -> None:

@@ -81,6 +81,17 @@ def test_both_halves_are_made_the_newest(tmp_path: Path) -> None:
     assert all(half.stat().st_ctime_ns > before for half in halves)
 
 
+def test_a_folder_that_was_begun_once_more_is_passed_over(tmp_path: Path) -> None:
+    first = place(tmp_path, "cats_000000010.safetensors")
+    part = place(tmp_path, "cats_000000020/transformer/model.safetensors")
+    folder = part.parent.parent
+    known = [saved(first, 10), saved(folder, 20)]
+    assert put_right(tmp_path, known, EXPECTED).step == 20
+    assert newest(tmp_path) == folder.name
+    os.utime(part, (part.stat().st_mtime + 60, part.stat().st_mtime + 60))
+    assert put_right(tmp_path, known, EXPECTED).step == 10
+
+
 def test_an_optimizer_of_another_step_is_set_aside_and_its_own_stays(tmp_path: Path) -> None:
     weights, optimizer = place(tmp_path, "cats_000000010.safetensors"), place(tmp_path, "optimizer.pt", b"state")
     known = [saved(weights, 10), saved(optimizer, 10)]

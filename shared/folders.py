@@ -1,0 +1,29 @@
+"""A checkpoint that is a folder: whole when the file that completes it says so of the very files that are there.
+
+ai-toolkit writes ``aitk_meta.yaml`` last into the folder of a model that is trained as a whole, and so it is uploaded
+last. But another file may have failed for good before, and a later session may write the same step once more. So its
+object's metadata carries a seal of all the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LAST = "aitk_meta.yaml"
+# The metadata field of the object that completes a folder.
+SEAL = "folder"
+
+
+def completes(path: str) -> bool:
+    """Return whether the file at ``path`` is the one that completes its folder."""
+    return path.endswith(f"/{LAST}")
+
+
+def seal(others: Mapping[str, str]) -> str:
+    """Return the seal of a folder: of the other files' SHA-256 by their path."""
+    told = "".join(f"{sha256} {path}\n" for path, sha256 in sorted(others.items()))
+    return hashlib.sha256(told.encode()).hexdigest()
