@@ -9,13 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from handler.masking import given_away
+from handler.neighbours import check_place
 from handler.retention import prune
 from handler.room import MODEL_BYTES, OUTPUT_BYTES, dataset_bytes, free_bytes, model_cache, models_to_download
 from handler.stage.listing import list_items
 from handler.trainer import check_none_lives, check_toolkit
 from shared import keys
 from shared.clock import Deadline
-from shared.contract.bucket import CLAIMS
 from shared.contract.upload import Worker
 from shared.errors import ErrorCode, FerryError
 from shared.layout import worker_file
@@ -44,8 +44,6 @@ _TRIED_BYTES = (2 << 30, 1 << 30, 500 << 20, 200 << 20, 50 << 20, 10 << 20)
 
 T = TypeVar("T")
 
-# Where a run's results lie below its prefix.
-_RUN_FOLDERS = frozenset({"samples", "checkpoints", "logs", "outputs", "incomplete"})
 _SAMPLE_TYPE = "image/jpeg"
 _TYPES = {
     "application/octet-stream": "checkpoints",
@@ -143,7 +141,7 @@ class Preflight:
                 f"The bucket {bucket.name} does not take the types of {', '.join(refused)} "
                 f"(it allows {', '.join(bucket.allowed_mime_types or ())}): clear its allowed MIME types in Supabase.",
             )
-        self._outside_other_runs(job)
+        self._ask(partial(check_place, self._storage, bucket.name, job.prefix))
         self._writable(job)
         return self._largest(bucket)
 
@@ -158,19 +156,6 @@ class Preflight:
                 f"{field}.bucket_name: there is no bucket {place.bucket_name!r} at {self._settings.storage.url}: "
                 "create it in Supabase, or correct the name.",
             ) from error
-
-    def _outside_other_runs(self, job: Job) -> None:
-        """Refuse a place in the folders of another run's results, where nobody could tell the two apart."""
-        parts = job.prefix.split("/")
-        for count in (count for count in range(1, len(parts)) if parts[count] in _RUN_FOLDERS):
-            around = "/".join(parts[:count])
-            claims = keys.join(around, CLAIMS)
-            if self._ask(partial(self._storage.folder, job.upload.bucket_name, claims)).files:
-                raise FerryError(
-                    ErrorCode.INVALID_INPUT,
-                    f"upload_config.folder_path leads into {parts[count]}/ of the run whose results are at {around}: "
-                    "choose a folder outside of them.",
-                )
 
     def _writable(self, job: Job) -> None:
         key = keys.join(job.prefix, f".ferry-preflight-{uuid.uuid4().hex}")

@@ -116,7 +116,11 @@ class FakeStorage:
 
     def folder(self, bucket: str, prefix: str) -> FolderListing:
         self._call("folder")
-        return FolderListing(("cats",), ())
+        start = f"{prefix}/" if prefix else ""
+        inner = [key.removeprefix(start) for key in self.objects if key.startswith(start)]
+        folders = dict.fromkeys(key.partition("/")[0] for key in inner if "/" in key)
+        files = (ObjectRecord(start + key, len(self.objects[start + key])) for key in inner if "/" not in key)
+        return FolderListing(tuple(folders), tuple(files))
 
     @contextmanager
     def open(self, bucket: str, key: str, *, start: int = 0) -> Iterator[FakeDownload]:
