@@ -6,14 +6,18 @@ STAMP := $(VENV)/.installed
 # Rounds of the storm, and where its chance begins.
 N ?= 100
 SEED ?= 1
+# What is measured (nothing: every row), and how often.
+ROWS ?=
+RUNS ?= 5
 
-.PHONY: help setup demo test check unit storm guarantees conformance lock clean
+.PHONY: help setup demo test check unit storm bench guarantees conformance lock clean
 
 help:
 	@echo "make demo         a whole training on this machine, no account needed"
 	@echo "make test         every check and every test"
 	@echo "make conformance  the Storage suite, against the embedded server or SUPABASE_URL"
 	@echo "make storm        kills at random and at every step, for long: make storm N=100 SEED=1"
+	@echo "make bench        how fast and light it is beside others: make bench ROWS='large small' RUNS=5"
 	@echo "make guarantees   docs/guarantees.md, made of the tests' marks and names"
 	@echo "make setup        the environment alone, in .venv"
 	@echo "make lock         resolve the dependencies anew"
@@ -50,6 +54,9 @@ storm: setup
 	FERRY_STORM=1 FERRY_SEED=$(SEED) $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 7200 \
 		tests/scenario/steps tests/unit/uploader/test_voyages.py tests/unit/uploader/test_broken_ledger.py
 
+bench: setup
+	$(BIN)/python -m bench $(ROWS) --runs $(RUNS)
+
 guarantees: setup
 	$(BIN)/python -m tests.guarantees > docs/guarantees.md.new
 	mv docs/guarantees.md.new docs/guarantees.md
@@ -61,8 +68,8 @@ lock:
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet uv
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.lock
-	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra local --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra local --extra bench --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	rm -rf $(VENV)-lock
 
 clean:
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .demo .bench

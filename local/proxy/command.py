@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ssl
 import sys
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -23,17 +25,24 @@ It prints the line to export and then serves. While it runs, POST /_proxy/faults
 
 def main(argv: list[str]) -> int:
     """Run the command with those arguments and return its exit code."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if (arguments.certificate is None) != (arguments.key is None):
+        parser.error("--certificate and --key go together")
     rig = Rig(Line(arguments.latency / 1000, arguments.bandwidth))
     for fault in arguments.fault:
         rig.faults.add(fault)
     stop = stop_event()
     try:
-        with running_proxy(arguments.to, rig, host=arguments.host, port=arguments.port) as proxy:
+        tls = _context(arguments.certificate, arguments.key)
+        with running_proxy(arguments.to, rig, host=arguments.host, port=arguments.port, tls=tls) as proxy:
             print(f"export SUPABASE_URL={proxy.url}", flush=True)
             stop.wait()
     except ValueError as error:
         print(f"Cannot stand before it: {error}. Correct --to.", file=sys.stderr)
+        return 1
+    except ssl.SSLError as error:
+        print(f"Cannot use {arguments.certificate} and {arguments.key}: {error}.", file=sys.stderr)
         return 1
     except OSError as error:
         where = f"{arguments.host}:{arguments.port}"
@@ -61,7 +70,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fault", type=_fault, action="append", default=[], metavar="JSON", help="a fault to begin with; repeatable"
     )
+    parser.add_argument(
+        "--certificate",
+        type=Path,
+        metavar="FILE",
+        help="serve https with this certificate, and --key for its key (PEM)",
+    )
+    parser.add_argument("--key", type=Path, metavar="FILE", help="the certificate's key (PEM)")
     return parser
+
+
+def _context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 def _milliseconds(text: str) -> float:

@@ -52,7 +52,8 @@ class Conversation:
         self._rig = rig
         self._control = control
         self._server: Peer | None = None
-        self._trips = 1.5
+        # A handshake takes a round trip, and another one where the connection is encrypted.
+        self._trips = 2.5 if client.secure else 1.5
 
     async def run(self) -> None:
         """Serve. Whatever ends it, both connections are closed then."""

@@ -15,10 +15,14 @@ def for_server(head: h11.Request, authority: str) -> h11.Request:
     return h11.Request(method=head.method, target=head.target, headers=headers, http_version=head.http_version)
 
 
-def for_client(head: h11.Response, authority: str, host: bytes) -> h11.Response:
-    """Return an answer's head whose ``Location`` leads through the proxy, called ``host``, and not past it."""
+def for_client(head: h11.Response, authority: str, host: bytes, *, secure: bool) -> h11.Response:
+    """Return an answer's head whose ``Location`` leads through the proxy, called ``host``, and not past it.
+
+    ``secure``: the client has come by https.
+    """
+    scheme = b"https" if secure else b"http"
     headers = [
-        (name, _through(value, authority, host) if name.lower() == b"location" else value)
+        (name, _through(value, authority, scheme, host) if name.lower() == b"location" else value)
         for name, value in head.headers.raw_items()
     ]
     return h11.Response(
@@ -31,8 +35,8 @@ def value_of(head: h11.Request, name: bytes) -> bytes:
     return next((bytes(value) for known, value in head.headers if known == name), b"")
 
 
-def _through(location: bytes, authority: str, host: bytes) -> bytes:
+def _through(location: bytes, authority: str, scheme: bytes, host: bytes) -> bytes:
     address = urlsplit(location)
     if address.netloc != authority.encode() or not host:
         return location
-    return address._replace(scheme=b"http", netloc=host).geturl()
+    return address._replace(scheme=scheme, netloc=host).geturl()

@@ -131,7 +131,8 @@ class Passage:
         if any(active.fault.lose_answer for active in self._faults):
             raise CutError(reset=True)
         await self._rig.line.travel(0.5)
-        await self._client.send(for_client(head, authority, value_of(self._head, b"host")))
+        host = value_of(self._head, b"host")
+        await self._client.send(for_client(head, authority, host, secure=self._client.secure))
         gate = Gate(self._marks_down(), self._paces(self._rig.line.down), self._send_down)
         await gate.open()
         while isinstance(event := await server.next_event(), h11.Data):

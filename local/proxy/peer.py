@@ -39,6 +39,11 @@ class Peer:
         """Return whether an idle connection can no longer be used."""
         return self._reader.at_eof() or self._reader.exception() is not None or self._writer.is_closing()
 
+    @property
+    def secure(self) -> bool:
+        """Return whether the connection is encrypted."""
+        return self._writer.get_extra_info("ssl_object") is not None
+
     async def next_event(self) -> h11.Event | type[h11.PAUSED]:
         """Return what comes next. Raises h11.RemoteProtocolError where it is no HTTP, or ends in the middle."""
         while True:

@@ -18,6 +18,7 @@ from local.proxy.rig import Rig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from ssl import SSLContext
 
 _BACKLOG = 512
 _START_SECONDS = 30.0
@@ -34,8 +35,15 @@ class RunningProxy:
 
 
 @contextmanager
-def running_proxy(to: str, rig: Rig | None = None, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[RunningProxy]:
-    """Stand before the server at the URL ``to`` while the block runs. Port 0 takes a free one.
+def running_proxy(
+    to: str,
+    rig: Rig | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: SSLContext | None = None,
+) -> Iterator[RunningProxy]:
+    """Stand before the server at the URL ``to`` while the block runs. Port 0 takes a free one; ``tls`` makes it https.
 
     Raises ValueError where ``to`` is no server's address, OSError if the port is not to be had.
     """
@@ -45,8 +53,8 @@ def running_proxy(to: str, rig: Rig | None = None, *, host: str = "127.0.0.1", p
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD_BYTES)
         # asyncio does so by itself only for sockets that were made with the protocol's number; this one is not.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        served = f"http://{host}:{listener.getsockname()[1]}"
-        serving = _Serving(listener, address, rig)
+        served = f"{'http' if tls is None else 'https'}://{host}:{listener.getsockname()[1]}"
+        serving = _Serving(listener, address, rig, tls)
         serving.start()
         try:
             yield RunningProxy(served, rig)
@@ -58,10 +66,11 @@ def running_proxy(to: str, rig: Rig | None = None, *, host: str = "127.0.0.1", p
 class _Serving:
     """The thread, its event loop, and all connections."""
 
-    def __init__(self, listener: socket.socket, server: Address, rig: Rig) -> None:
+    def __init__(self, listener: socket.socket, server: Address, rig: Rig, tls: SSLContext | None) -> None:
         self._listener = listener
         self._server = server
         self._rig = rig
+        self._tls = tls
         self._control = Control(rig)
         self._open: set[asyncio.Task[None]] = set()
         self._ready = threading.Event()
@@ -83,7 +92,7 @@ class _Serving:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self._accept, sock=self._listener, limit=BLOCK)
+        server = await asyncio.start_server(self._accept, sock=self._listener, limit=BLOCK, ssl=self._tls)
         self._ready.set()
         await self._end.wait()
         server.close()

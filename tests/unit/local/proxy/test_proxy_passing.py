@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import socket
+import ssl
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+import trustme
 
 from local.proxy.server import RunningProxy, running_proxy
 from local.storage.server import running_storage
@@ -181,3 +183,19 @@ def test_storage_behind_it_takes_and_gives_objects_by_both_ways(tmp_path: Path) 
 def test_what_is_no_servers_address_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="not the address of a server"), running_proxy(url):
         pass
+
+
+def test_a_client_that_comes_by_https_is_led_back_by_https(tmp_path: Path) -> None:
+    authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    data = content(3_000_001)
+    with running_storage(tmp_path) as server, running_proxy(server.url, tls=context) as proxy:
+        assert proxy.url.startswith("https://")
+        transport = httpx.HTTPTransport(verify=trusting)
+        with Storage(StorageSettings(proxy.url, server.service_key), transport=transport) as storage:
+            storage.make_bucket("bucket")
+            upload(storage, "resumable", "bucket", "key", data)
+            assert read(storage, "bucket", "key") == data
+        assert proxy.rig.tally.up("bucket", "key") == len(data)

@@ -16,6 +16,7 @@ from tests.unit.local.proxy.upstream import SECONDS, Upstream, content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -57,6 +58,14 @@ def test_a_wrong_address_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> 
     )
 
 
+@pytest.mark.usefixtures("own_signals")
+def test_a_certificate_that_is_none_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = tmp_path / "certificate.pem"
+    wrong.write_text("no certificate")
+    assert main(["--to", "http://127.0.0.1:1", "--certificate", str(wrong), "--key", str(wrong)]) == 1
+    assert f"Cannot use {wrong}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -66,6 +75,7 @@ def test_a_wrong_address_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> 
         ["--bandwidth", "0"],
         ["--fault", "{"],
         ["--fault", '{"path": "("}'],
+        ["--certificate", "here.pem"],
     ],
 )
 def test_bad_arguments_are_said(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
