@@ -8,6 +8,8 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from shared.log import EventLog
+from shared.log_lines import LogFormat
 from shared.secrecy import mask
 
 if TYPE_CHECKING:
@@ -19,12 +21,21 @@ MAX_SHOWN = 4000
 # Enough of the file's end for so many lines of a usual length.
 _TAIL_BYTES = TAIL_LINES * 200
 
+log = EventLog("handler")
+
 
 def to_stdout(text: str) -> None:
     """Print ``text``; a console that is gone, or that cannot show a character, is no reason to stop."""
     encoding = sys.stdout.encoding or "utf-8"
     with suppress(OSError, ValueError):
         print(text.encode(encoding, "replace").decode(encoding), flush=True)
+
+
+def console(log_format: LogFormat, session_id: str) -> Callable[[str], None]:
+    """Return what shows a line of the trainer: as it is, or, where the log is JSON, as an event like any other."""
+    if log_format is LogFormat.TEXT:
+        return to_stdout
+    return lambda line: log.info("trainer_output", session=session_id, line=line)
 
 
 class LogFile:

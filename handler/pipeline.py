@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import sys
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +106,7 @@ class JobRun:
         except OSError as error:
             return self._failed(disk_trouble(error))
         except Exception:  # The job's edge: a session that is left open would keep its prefix for ever.
-            logging.getLogger("handler").exception("defect session=%s", self._book.session.session_id)
+            log.exception("defect", session=self._book.session.session_id)
             return self._failed(FerryError(ErrorCode.INTERNAL, DEFECT))
 
     async def _prepare(self) -> dict[str, Any]:
@@ -143,14 +143,12 @@ class JobRun:
             )
 
     def _staged(self, drawn: Bars, staged: Staged) -> None:
-        files = f"{staged.files}/{staged.files_total}"
-        drawn.show("dataset", staged.bytes, staged.bytes_total, f"{files} files")
+        drawn.show("dataset", staged.bytes, staged.bytes_total, f"{staged.files}/{staged.files_total} files")
         done = staged.files == staged.files_total
         if not done and (drawn.drawn or not self._staging_log.passed()):
             return
         self._staging_log = Deadline(self._workshop.clock, _STAGING_LOG_SECONDS)
-        session = self._book.session.session_id
-        log.info("staging", session=session, files=files, bytes=f"{staged.bytes}/{staged.bytes_total}")
+        log.info("staging", session=self._book.session.session_id, **asdict(staged))
 
     async def _resume(self, config: Mapping[str, Any]) -> None:
         """Have the trainer go on where an earlier one was, if this run goes on with any. The prefix must be ours."""

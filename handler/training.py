@@ -10,6 +10,7 @@ from handler.book import LOST
 from handler.ending import Expected, Verdict, expected, judge
 from handler.follow import Follower
 from handler.inventory import Inventory, before_file, take_inventory
+from handler.log_file import console
 from handler.progress import Run
 from handler.trainer import start
 from handler.uploader_watch import SILENT, UploaderWatch
@@ -52,7 +53,14 @@ class Training:
             exists=partial(_exists, self._folder.output),
             trigger=self._expected.trigger,
         )
-        self._follower = Follower(self._folder, run, fresh=fresh, secrets=self._secrets, clock=workshop.clock)
+        self._follower = Follower(
+            self._folder,
+            run,
+            fresh=fresh,
+            console=console(workshop.settings.log_format, book.session.session_id),
+            secrets=self._secrets,
+            clock=workshop.clock,
+        )
 
     @property
     def tail(self) -> tuple[str, ...]:

@@ -120,6 +120,7 @@ class _Watcher:
         clock: Clock,
         meter: GpuMeter,
     ) -> None:
+        self._session_id = session.session_id
         self._exit_file = session.trainer_exit
         self._follower = follower
         self._settings = settings
@@ -144,7 +145,7 @@ class _Watcher:
             self._look()
             reason = stop.reason or self._watchdog.overdue()
             if reason is not None:
-                _log.info("ending_trainer", reason=reason)
+                _log.info("ending_trainer", session=self._session_id, reason=reason)
                 return reason
             await stop.wait(LOOK_SECONDS)
         return None
@@ -158,7 +159,8 @@ class _Watcher:
         # Who outlived the trainer needs no politeness.
         clean = await self._tree.end(0 if self._exit_file.exists() else polite, kill)
         if not clean:
-            _log.error("processes_left", pids=[process.pid for process in self._tree.members()])
+            pids = [process.pid for process in self._tree.members()]
+            _log.error("processes_left", session=self._session_id, pids=pids)
         await self._meter.close()
         for _ in iter(self._follower.read, False):
             await asyncio.sleep(0)  # A long rest must not keep the event loop from its other work.

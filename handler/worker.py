@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import sys
@@ -35,7 +34,7 @@ from shared.errors import ErrorCode, FerryError
 from shared.lock import alone
 from shared.log import EventLog, configure
 from shared.secrecy import mask, secrets_of
-from shared.settings import read_settings
+from shared.settings import read_log_format, read_settings
 from shared.storage.client import Storage
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ class Worker:
     """This process as RunPod's worker: one job at a time."""
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
-        self._settings = settings
+        self.settings = settings
         self._storage = storage
         self._clock = SystemClock()
         self._running: _Running | None = None
@@ -96,7 +95,7 @@ class Worker:
             with ended_by_signals(stop):
                 answer = await run_job(job, self._workshop(_sender(job)), stop)
         except Exception:  # The process's edge: the SDK would answer with a traceback.
-            logging.getLogger("handler").exception("defect")
+            log.exception("defect", job=job.get("id"))
             answer = refusal(FerryError(ErrorCode.INTERNAL, DEFECT))
         return dict(presentable(answer, secrets_of(os.environ)))
 
@@ -116,7 +115,7 @@ class Worker:
 
     def _workshop(self, send: Callable[[Mapping[str, Any]], None]) -> Workshop:
         reporter = Reporter(send, self._clock)
-        return Workshop(self._settings, self._storage, self._clock, reporter, dict(os.environ))
+        return Workshop(self.settings, self._storage, self._clock, reporter, dict(os.environ))
 
 
 @contextmanager
@@ -150,9 +149,9 @@ def main(arguments: Sequence[str]) -> int:
     """Be the worker until told to stop; with ``--test_input`` run that one job. Returns the exit code."""
     # The SDK's own default is to print every poll.
     os.environ.setdefault("RUNPOD_DEBUG_LEVEL", "INFO")
-    configure()
     local = is_local(arguments, os.environ)
     try:
+        configure(read_log_format())
         settings = read_settings()
         storage = Storage(settings.storage, connections=settings.upload.concurrency + 2)
         settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -179,7 +178,7 @@ def _serve(worker: Worker, *, local: bool) -> int:
     import runpod
 
     # Again, after the SDK, which sets the root logger up in its own way when it is imported.
-    configure()
+    configure(worker.settings.log_format)
     if not local:
         threading.Thread(target=_leave_when_told, name="leaving", daemon=True).start()
     log.info("ready", pid=os.getpid())

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from shared.secrecy import Secrets, mask
+from shared.log_lines import JsonLines, LogFormat, TerminalLines, TextLines, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-class _MaskedFormatter(logging.Formatter):
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-        self._secrets = Secrets()
-
-    def format(self, record: logging.LogRecord) -> str:
-        return mask(super().format(record), self._secrets())
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
@@ -33,10 +25,10 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
         """Accept what the base class sets, and go on asking."""
 
 
-def configure(level: int = logging.INFO) -> None:
+def configure(log_format: LogFormat = LogFormat.TEXT, level: int = logging.INFO) -> None:
     """Send log lines to stderr, masked, and keep libraries that log every request quiet."""
     handler = _StderrHandler()
-    handler.setFormatter(_MaskedFormatter())
+    handler.setFormatter(_lines(log_format))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -44,8 +36,19 @@ def configure(level: int = logging.INFO) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
+def _lines(log_format: LogFormat) -> logging.Formatter:
+    if log_format is LogFormat.JSON:
+        return JsonLines()
+    if not sys.stderr.isatty():
+        return TextLines()
+    return TerminalLines(colour=not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
+
+
 class EventLog:
-    """Writes events of one part of the program: ``log.info("checkpoint_saved", path=…, step=…)``."""
+    """Writes events of one part of the program: ``log.info("checkpoint_saved", path=…, step=…)``.
+
+    What belongs to a session has its id in the field ``session``.
+    """
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
@@ -62,11 +65,10 @@ class EventLog:
         """Log trouble that someone must act on."""
         self._write(logging.ERROR, event, fields)
 
-    def _write(self, level: int, event: str, fields: Mapping[str, object]) -> None:
-        self._logger.log(level, "%s", " ".join([event, *(f"{name}={_shown(value)}" for name, value in fields.items())]))
+    def exception(self, event: str, **fields: object) -> None:
+        """Log, inside an ``except`` block, what only a defect of Ferry itself raises, with its traceback."""
+        self._write(logging.ERROR, event, fields, traceback=True)
 
-
-def _shown(value: object) -> str:
-    """Return a value as one word: what a terminal would not show, or would obey, is written as an escape."""
-    text = str(value)
-    return text if text.isprintable() and text and " " not in text else repr(text)
+    def _write(self, level: int, event: str, fields: Mapping[str, object], *, traceback: bool = False) -> None:
+        extra = {"event": event, "fields": fields}
+        self._logger.log(level, "%s", text_of(event, fields), exc_info=traceback, extra=extra)

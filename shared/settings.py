@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from shared.contract.process import boot_id, host_name
 from shared.errors import ErrorCode, FerryError
+from shared.log_lines import LogFormat
 from shared.service_key import FILE_VARIABLE, KEY_VARIABLE, read_key
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Settings:
     root: Path
     worker: str
     volume: bool
+    log_format: LogFormat
     handler: HandlerSettings
     upload: UploadSettings
 
@@ -137,6 +139,13 @@ def _url(text: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("an address such as https://<project>.supabase.co")
     return text.rstrip("/")
+
+
+def _log_format(text: str) -> LogFormat:
+    try:
+        return LogFormat(text)
+    except ValueError:
+        raise ValueError(" or ".join(LogFormat)) from None
 
 
 def _bandwidth(text: str) -> int | None:
@@ -211,6 +220,7 @@ def read_settings(environ: Mapping[str, str] | None = None, serverless_volume: P
         root=root,
         worker=worker_name(environ),
         volume=volume,
+        log_format=read_log_format(environ),
         handler=_handler(reader, volume),
         upload=_upload(reader),
     )
@@ -219,3 +229,8 @@ def read_settings(environ: Mapping[str, str] | None = None, serverless_volume: P
 def read_root(environ: Mapping[str, str] | None = None, serverless_volume: Path = SERVERLESS_VOLUME) -> Path:
     """Return the training root alone, for commands that need no Storage. Raises FerryError when it is wrong."""
     return _root(_Reader(os.environ if environ is None else environ), serverless_volume)
+
+
+def read_log_format(environ: Mapping[str, str] | None = None) -> LogFormat:
+    """Return how the log is to be written, which is known before anything else. Raises FerryError when it is wrong."""
+    return _Reader(os.environ if environ is None else environ).parsed("LOG_FORMAT", LogFormat.TEXT, _log_format)

@@ -96,20 +96,28 @@ def test_every_error_code_is_explained_once() -> None:
     assert sorted(shown) == sorted(ErrorCode)
 
 
-def events() -> Iterator[tuple[str, str]]:
-    """Yield every event that the code logs, with the program that does."""
+# Of no session, or told before there is one.
+WITHOUT_SESSION = {
+    *("ready", "stopped", "another_handler_works_here", "another_uploader_works_here", "beat_not_written"),
+    *("disk_nearly_full", "disk_has_room", "room_not_made", "runs_not_listed", "settings_read_again"),
+    *("settings_not_read", "storage_down", "storage_back", "runpod_away", "job_refused", "object_damaged"),
+}
+
+
+def events() -> Iterator[tuple[str, str, set[str | None]]]:
+    """Yield every event that the code logs, with the program that does, and the names of its fields."""
     for program in ("handler", "uploader"):
         for path in (PROJECT / program).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call) and (name := _event(node)):
-                    yield name, program
+                    yield name, program, {keyword.arg for keyword in node.keywords}
 
 
 def _event(call: ast.Call) -> str | None:
     function = call.func
     is_log = (
         isinstance(function, ast.Attribute)
-        and function.attr in {"info", "warning", "error"}
+        and function.attr in {"info", "warning", "error", "exception"}
         and isinstance(function.value, ast.Name)
         and function.value.id.strip("_") == "log"
     )
@@ -119,10 +127,15 @@ def _event(call: ast.Call) -> str | None:
 
 def test_every_line_of_the_log_is_explained() -> None:
     programs: dict[str, set[str]] = {}
-    for name, program in events():
+    for name, program, _ in events():
         programs.setdefault(name, set()).add(program)
     logged = {name: "both" if len(where) == 2 else where.pop() for name, where in programs.items()}
     assert {quoted(row[0])[0]: row[1] for row in page("operations").table("event")} == logged
+
+
+def test_every_line_says_which_session_or_job_it_is_about() -> None:
+    nameless = {name for name, _, fields in events() if not fields & {"session", "job"}}
+    assert nameless == WITHOUT_SESSION
 
 
 def test_the_variables_that_the_trainer_sees_are_the_ones_in_the_allowlist() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from shared.clock import SystemClock
 from shared.contract.upload import StorageState
 from shared.log import configure
+from shared.settings import read_log_format
 from uploader.commands.display import display
 from uploader.commands.serving import serving
 from uploader.paths import on_terminal
@@ -25,7 +26,7 @@ _LOCK_SECONDS = 5.0
 
 def main(options: Namespace) -> int:
     """Carry until everything is at rest; return 0 when nothing is missing."""
-    configure()
+    configure(read_log_format())
     with serving(options, hurry=True, lock_seconds=_LOCK_SECONDS) as here:
         with display(sys.stderr, here.daemon):
             finished = _until_at_rest(here, options.patience)

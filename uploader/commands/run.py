@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from shared.log import EventLog, configure
+from shared.settings import read_log_format
 from uploader.commands.display import display
 from uploader.commands.serving import serving
 
@@ -18,7 +19,7 @@ log = EventLog("uploader")
 
 def main(options: Namespace) -> int:
     """Carry everything until told to stop."""
-    configure()
+    configure(read_log_format())
     with serving(options, hurry=False, lock_seconds=None) as here:
         log.info("ready", pid=os.getpid())
         with display(sys.stderr, here.daemon):

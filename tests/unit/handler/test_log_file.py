@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from handler.log_file import MAX_SHOWN, TAIL_LINES, LogFile, to_stdout
+from handler.log_file import MAX_SHOWN, TAIL_LINES, LogFile, console, to_stdout
+from shared.log_lines import LogFormat
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,3 +80,13 @@ def test_the_tail_holds_this_runs_lines_also_after_a_restart(tmp_path: Path) -> 
 def test_printing_survives_characters_that_the_console_lacks(capsys: pytest.CaptureFixture[str]) -> None:
     to_stdout("50%|█| \udcff")
     assert capsys.readouterr().out == "50%|█| ?\n"
+
+
+def test_where_the_log_is_json_the_trainers_lines_are_events_like_any_other(caplog: pytest.LogCaptureFixture) -> None:
+    assert console(LogFormat.TEXT, "training_session_1") is to_stdout
+    with caplog.at_level("INFO"):
+        console(LogFormat.JSON, "training_session_1")("Saving at step 250")
+    [record] = caplog.records
+    assert record.name == "handler"
+    assert vars(record)["event"] == "trainer_output"
+    assert vars(record)["fields"] == {"session": "training_session_1", "line": "Saving at step 250"}

@@ -201,7 +201,7 @@ def test_a_wrong_environment_is_one_line_and_the_exit_code_2(
 ) -> None:
     for name in ("SUPABASE_URL", "RUNPOD_WEBHOOK_GET_JOB"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(handler.worker, "configure", lambda: None)
+    monkeypatch.setattr(handler.worker, "configure", lambda _format: None)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert main(["--test_input", '{"input": {}}']) == 2

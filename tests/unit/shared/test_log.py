@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import os
+import re
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from shared.log import EventLog, configure
+from shared.log_lines import LogFormat
 from shared.secrecy import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SECRET = "canary-of-the-service-key"
 
@@ -67,6 +73,96 @@ def test_a_traceback_is_masked_too(
     told = capsys.readouterr().err
     assert "ValueError" in told
     assert SECRET not in told
+
+
+def told_as_json(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_as_json_a_line_is_an_object_with_the_fields_as_they_are(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(LogFormat.JSON)
+    EventLog("uploader").warning(
+        "uploaded", session="training_session_1", path=Path("a\nb"), bytes=5, part=0.5, none=None, all=True, pids=[1, 2]
+    )
+    [line] = told_as_json(capsys)
+    time = datetime.fromisoformat(str(line.pop("time")))
+    assert time.utcoffset() == timedelta(0)
+    fields = {"path": "a\nb", "bytes": 5, "part": 0.5, "none": None, "all": True, "pids": [1, 2]}
+    named = {"level": "warning", "program": "uploader", "event": "uploaded", "session": "training_session_1"}
+    assert line == named | fields
+
+
+@pytest.mark.guarantee("secret", fault="the log is JSON")
+def test_as_json_every_secret_is_masked_even_a_number_and_a_traceback(
+    root_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", SECRET)
+    monkeypatch.setenv("A_TOKEN", 'with "quotes"')
+    monkeypatch.setenv("A_PASSWORD", "1234567890")
+    configure(LogFormat.JSON)
+    log = EventLog("handler")
+    log.info("told", text=f"it is {SECRET}", quoted='with "quotes"', number=1234567890, several=[SECRET])
+    try:
+        int(SECRET)
+    except ValueError:
+        log.exception("defect", session="training_session_1")
+    logging.getLogger("library").warning("it said %s", SECRET)
+    told, defect, said = told_as_json(capsys)
+    assert (told["text"], told["quoted"], told["number"], told["several"]) == (f"it is {MASK}", MASK, MASK, [MASK])
+    assert (defect["event"], defect["session"]) == ("defect", "training_session_1")
+    assert MASK in str(defect["traceback"])
+    assert "ValueError" in str(defect["traceback"])
+    assert (said["event"], said["program"], said["message"]) == ("log", "library", f"it said {MASK}")
+
+
+class Terminal(io.StringIO):
+    """A stream that calls itself a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Let stderr be a terminal; pytest would take a fixture's stderr away again."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return terminal
+
+
+def test_on_a_terminal_a_line_is_short_and_trouble_is_coloured(
+    root_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = at_a_terminal(monkeypatch)
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", SECRET)
+    configure()
+    log = EventLog("uploader")
+    log.info("uploaded", session="training_session_1", key="a b", bytes=3 << 20)
+    log.warning("upload_retried", reason=SECRET)
+    log.error("not_uploaded")
+    plain = [re.sub(r"\x1b\[\d*m", "", line).partition(" ")[2] for line in terminal.getvalue().splitlines()]
+    assert plain == [
+        "uploaded training_session_1 key='a b' bytes=3.0MiB",
+        f"warning: upload_retried reason={MASK}",
+        "error: not_uploaded",
+    ]
+    assert "\x1b[33mwarning: upload_retried\x1b[0m" in terminal.getvalue()
+    assert "\x1b[31merror: not_uploaded\x1b[0m" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_who_wants_no_colour_gets_none(
+    root_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    terminal = at_a_terminal(monkeypatch)
+    monkeypatch.setenv(name, value)
+    configure()
+    EventLog("uploader").error("not_uploaded", session="training_session_1")
+    assert terminal.getvalue().endswith(" error: not_uploaded training_session_1\n")
+    assert "\x1b" not in terminal.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ def test_on_a_volume_the_root_is_there_and_the_drain_is_shorter(tmp_path: Path) 
         ("SUPABASE_URL", "ftp://x"),
         ("SUPABASE_SERVICE_KEY", " "),
         ("TRAINING_ROOT", "relative/path"),
+        ("LOG_FORMAT", "xml"),
         ("TRAINING_STALL_SECONDS", "soon"),
         ("TRAINING_STALL_SECONDS", "0"),
         ("TRAINING_MAX_SECONDS", "-1"),
