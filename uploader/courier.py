@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shared.storage.errors import StorageError
     from shared.storage.records import ObjectRecord
     from shared.storage.throttle import Throttle
-    from uploader.delivery import Parcel
+    from uploader.parcel import Parcel
 
 # Short, because a server that is down is then asked by one probe instead of by every file.
 _PATIENCE = Patience(attempts=4, seconds=15, first=0.5, longest=5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.log import EventLog
-from uploader.delivery import Changed, Delivered, Deliverer, Later, Refused, Stopped, Vanished
+from uploader.delivery import Deliverer
 from uploader.flight import Flight
 from uploader.keeper import Keeper
 from uploader.kinds import Kind
@@ -14,16 +14,17 @@ from uploader.office import PUBLISHED, Office
 from uploader.opening import open_ledger
 from uploader.refusals import Refusals
 from uploader.removing import drop_leftovers
+from uploader.results import Changed, Delivered, Later, Refused, Stopped, Vanished
 from uploader.states import State
 
 if TYPE_CHECKING:
     from shared.contract.bucket import Claim
     from uploader.claim import Claims
     from uploader.courier import Courier
-    from uploader.delivery import Result
     from uploader.grips import Grips
     from uploader.line import Line
     from uploader.observer import Circumstances
+    from uploader.results import Verdict
     from uploader.rows import Row
     from uploader.run import Run
     from uploader.world import World
@@ -55,7 +56,7 @@ class Hold:
             self.ledger.close()
             raise
         deliverer = Deliverer(run, courier, self.ledger, world.clock)
-        self.flight = Flight(run, self.ledger, deliverer, world.lanes, self._keeper)
+        self.flight = Flight(run, self.ledger, deliverer, world.lanes, self._keeper, world.clock)
         self.office = Office(run, self.ledger, claims, courier)
         self._refusals = Refusals(world.clock)
         self._run = run
@@ -113,7 +114,7 @@ class Hold:
         since = self.ledger.oldest_waiting_checkpoint()
         return 0.0 if since is None else max(0.0, self._world.clock.now() - since)
 
-    def _record(self, row: Row, result: Result) -> None:
+    def _record(self, row: Row, result: Verdict) -> None:
         session, now = self._run.session_id, self._world.clock.now()
         match result:
             case Delivered(stored=stored, sent=sent):
@@ -160,7 +161,7 @@ class Hold:
         log.error("not_uploaded", session=self._run.session_id, path=row.path, reason=reason)
 
 
-def _is_done_with_copy(row: Row, result: Result) -> bool:
+def _is_done_with_copy(row: Row, result: Verdict) -> bool:
     """Return whether the copy that was sent, if it was one, is of no use any more."""
     if isinstance(result, Delivered):
         return row.kind in {Kind.CHECKPOINT, Kind.OPTIMIZER}

@@ -15,24 +15,27 @@ T = TypeVar("T")
 
 # More large files at once share the line without making it faster, and each finishes later.
 LARGE_LANES = 3
+# So many small files are lined up for each lane: none stands idle until the daemon has looked what comes next.
+LINED_UP = 4
 
 
 class Lane(StrEnum):
     """Which kind of work a lane is for.
 
-    ``pulse``: the signs of life, which must not wait for anything. ``copy``: copies on the disk, which take
-    minutes.
+    ``proof``: seeing whether what was sent is there. ``pulse``: the signs of life, which must not wait for anything.
+    ``copy``: copies on the disk, which take minutes.
     """
 
     SMALL = "small"
     LARGE = "large"
+    PROOF = "proof"
     OFFICE = "office"
     PULSE = "pulse"
     COPY = "copy"
 
 
 class Lanes:
-    """The threads that wait for Storage. ``wake`` is called from a lane whenever it has finished something."""
+    """The threads that wait for Storage. ``wake`` is called from a lane that has finished something and has no more."""
 
     def __init__(
         self, small: int, wake: Callable[[], None], executor: Callable[[int, str], Executor] | None = None
@@ -40,7 +43,15 @@ class Lanes:
         make = executor or _threads
         self._wake = wake
         large = min(LARGE_LANES, small)
-        self._width = {Lane.SMALL: small, Lane.LARGE: large, Lane.OFFICE: 2, Lane.PULSE: 1, Lane.COPY: 1}
+        self._width = {
+            Lane.SMALL: small,
+            Lane.LARGE: large,
+            Lane.PROOF: 1,
+            Lane.OFFICE: 2,
+            Lane.PULSE: 1,
+            Lane.COPY: 1,
+        }
+        self._most = {**self._width, Lane.SMALL: small * LINED_UP}
         self._executors = {lane: make(width, lane) for lane, width in self._width.items()}
         self._busy: Counter[Lane] = Counter()
         self._lock = threading.Lock()
@@ -53,7 +64,7 @@ class Lanes:
     def free(self, lane: Lane) -> int:
         """Return how many more pieces of work ``lane`` takes now."""
         with self._lock:
-            return self._width[lane] - self._busy[lane]
+            return self._most[lane] - self._busy[lane]
 
     def submit(self, lane: Lane, work: Callable[[], T]) -> Future[T]:
         """Start ``work`` in ``lane``."""
@@ -71,7 +82,9 @@ class Lanes:
     def _done(self, lane: Lane) -> None:
         with self._lock:
             self._busy[lane] -= 1
-        self._wake()
+            lined_up = self._busy[lane] > self._width[lane]
+        if not lined_up:
+            self._wake()
 
 
 class Desk(Generic[T]):

@@ -176,9 +176,9 @@ REVIVE = "UPDATE files SET state = 'ready', attempts = 0, next_try = 0, error = 
 # Storage is back after an outage: what met it need not sit out its pause.
 HURRY = "UPDATE files SET next_try = 0 WHERE state = 'ready'"
 # After a restart nothing is in flight, and nothing waits for an attempt that this process did not make. A copy taken
-# from an owner who was writing may lack what proves a delivery.
+# from an owner who was writing may lack what proves a delivery. What was being sent may have arrived.
 RECOVER = """
-UPDATE files SET state = 'ready', next_try = 0
+UPDATE files SET state = 'ready', next_try = 0, attempts = attempts + (state = 'sending')
 WHERE state IN ('ready', 'sending') OR (state = 'delivered' AND key NOT IN (SELECT key FROM stored))
 """
 

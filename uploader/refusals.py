@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shared.clock import Clock
-    from uploader.delivery import Later
+    from uploader.results import Later
 
 # While a key is rotated, some of a project's servers take the new one already and others do not yet.
 ROTATION_SECONDS = 60.0

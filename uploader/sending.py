@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from shared.storage.body import Body
     from shared.storage.records import ObjectRecord
     from uploader.courier import Courier
-    from uploader.delivery import Parcel
     from uploader.ledger import Ledger
+    from uploader.parcel import Parcel
 
 # What the hosted service asks for.
 CHUNK_BYTES = 6 << 20
@@ -66,8 +66,8 @@ class _Guarded:
 
 def send_standard(
     sender: Courier, parcel: Parcel, file: BinaryIO, sha256: str, kind: str, metadata: Mapping[str, str], sent: Sending
-) -> ObjectRecord | None:
-    """Send a small version in one request; return the server's record of it. Raises StorageError."""
+) -> None:
+    """Send a small version in one request. Raises StorageError."""
 
     def attempt() -> None:
         sender.assure()
@@ -81,7 +81,6 @@ def send_standard(
     sender.retry(attempt)
     sent.bytes += parcel.row.version.size
     sender.moved(parcel.row.version.size)
-    return sender.info(parcel)
 
 
 def send_resumable(

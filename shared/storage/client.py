@@ -129,6 +129,13 @@ class Storage:
         if not found:
             self.bucket(bucket)
 
+    def newest(self, bucket: str, start: str) -> tuple[ObjectRecord, ...]:
+        """Return the objects whose keys begin with ``start`` and that changed last, newest first, at most 1,000.
+
+        A server that cannot sort its listing by time gives others, or refuses.
+        """
+        return self._listing.newest(bucket, start)
+
     def folder(self, bucket: str, prefix: str) -> FolderListing:
         """Return what is directly in the folder ``prefix``. Raises BUCKET_NOT_FOUND."""
         listing = self._listing.folder(bucket, prefix)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from storage3 import SyncStorageClient
-    from storage3.types import SearchV2Options, SearchV2Result
+    from storage3.types import SearchV2Options, SearchV2Result, SortByV2
 
     from shared.storage.wire import Wire
 
@@ -43,6 +43,12 @@ class Listing:
         for page in self._results(bucket, start, one_level=False):
             yield tuple(record_of_row(row) for row in page.objects if row.name.startswith(start))
 
+    def newest(self, bucket: str, start: str) -> tuple[ObjectRecord, ...]:
+        """Return the objects whose keys begin with the text ``start``, the last changed first, up to 1,000 of them."""
+        order: SortByV2 = {"column": "updated_at", "order": "desc"}
+        page = next(self._results(bucket, start, one_level=False, order=order))
+        return tuple(record_of_row(row) for row in page.objects)
+
     def folder(self, bucket: str, prefix: str) -> FolderListing:
         """Return what is directly in the folder ``prefix``."""
         start = below(prefix)
@@ -53,10 +59,14 @@ class Listing:
             files.extend(record_of_row(row) for row in page.objects)
         return FolderListing(tuple(folders), tuple(files))
 
-    def _results(self, bucket: str, start: str, *, one_level: bool) -> Iterator[SearchV2Result]:
+    def _results(
+        self, bucket: str, start: str, *, one_level: bool, order: SortByV2 | None = None
+    ) -> Iterator[SearchV2Result]:
         what = f"Listing {bucket}/{start}"
         check_bucket(bucket, what)
         options: SearchV2Options = {"limit": PAGE, "prefix": start, "with_delimiter": one_level}
+        if order is not None:
+            options["sortBy"] = order
         while True:
             with reading(what), self._wire.translated(what), understood(what):
                 page = self._control.from_(bucket).list_v2(options)

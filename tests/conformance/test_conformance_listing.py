@@ -107,3 +107,14 @@ def test_a_missing_bucket_is_not_an_empty_folder(storage: Storage) -> None:
             call()
         assert caught.value.trouble is Trouble.BUCKET_NOT_FOUND
         assert name in caught.value.sentence
+
+
+def test_the_newest_are_listed_first_and_as_they_are_now(storage: Storage, bucket: str, folder: str) -> None:
+    for name in ("a-1", "a-2", "b-1", "a-3"):
+        put(storage, bucket, f"{folder}/{name}", b"first")
+    put(storage, bucket, f"{folder}/a-1", b"rewritten")
+    found = storage.newest(bucket, f"{folder}/a-")
+    assert [record.key for record in found] == [f"{folder}/{name}" for name in ("a-1", "a-3", "a-2")]
+    info = storage.info(bucket, f"{folder}/a-1")
+    assert info is not None
+    assert (found[0].size, found[0].etag) == (len(b"rewritten"), info.etag)

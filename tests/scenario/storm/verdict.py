@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from uploader.delivery import STANDARD_LIMIT
+from uploader.parcel import STANDARD_LIMIT
 from uploader.sending import CHUNK_BYTES
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shared.storage.client import SMALL_DOCUMENT, Storage
@@ -108,6 +108,12 @@ class MemoryStorage(Storage):
     def walk(self, bucket: str, prefix: str) -> Iterator[ObjectRecord]:
         self._begin("walk", prefix)
         yield from (self._record(key) for key in sorted(self.objects) if key.startswith(f"{prefix}/" if prefix else ""))
+
+    def newest(self, bucket: str, start: str) -> tuple[ObjectRecord, ...]:
+        self._begin("newest", start)
+        found = [key for key in self.objects if key.startswith(start)]
+        found.sort(key=lambda key: int(self.objects[key].version.rpartition("-")[2]), reverse=True)
+        return tuple(replace(self._record(key), version=None, metadata={}) for key in found[:1000])
 
     def folder(self, bucket: str, prefix: str) -> FolderListing:
         self._begin("folder", prefix)

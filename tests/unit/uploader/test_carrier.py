@@ -447,7 +447,7 @@ def test_a_watched_run_is_at_rest_without_its_manifest_unless_there_is_a_hurry(h
     berth = watched(harbour)
     write(berth.run.output / "a.txt", "a")
     berth.until(lambda: harbour.content("outputs/a.txt") == b"a")
-    berth.tick(1)
+    berth.tick(2)
     assert berth.carrier.at_rest
     assert harbour.manifest() is None
 
@@ -517,7 +517,7 @@ def test_a_ledger_that_fails_is_begun_again_from_what_is_durable(
     def full(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(ledger, "hashed", full)
+    monkeypatch.setattr(ledger, "delivered", full)
     write(berth.run.output / "a.txt", "a")
     with pytest.raises(sqlite3.OperationalError):
         berth.tick(10)

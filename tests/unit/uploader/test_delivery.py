@@ -11,9 +11,11 @@ from tests.unit.uploader.harbour import FakeClock, Stop, write
 from tests.unit.uploader.memory_storage import BUCKET, MemoryStorage, trouble
 from uploader.claim import ClaimLostError
 from uploader.courier import Courier
-from uploader.delivery import Changed, Delivered, Deliverer, Later, Parcel, Refused, Stopped, Vanished, content_type
+from uploader.delivery import Deliverer
 from uploader.kinds import Kind
 from uploader.ledger import Ledger
+from uploader.parcel import Parcel, content_type
+from uploader.results import Changed, Delivered, Later, Refused, Sent, Stopped, Vanished
 from uploader.rows import Settled
 from uploader.run import Run
 from uploader.scan import look
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from uploader.delivery import Result
+    from uploader.results import Verdict
     from uploader.rows import Row
 
 KEY = "run/outputs/a.bin"
@@ -86,10 +88,13 @@ class Quay:
         parcel = Parcel(self.row(), self.path, BUCKET, KEY)
         return replace(parcel, **more)  # type: ignore[arg-type]  # fields by name
 
-    def deliver(self, parcel: Parcel | None = None) -> Result:
-        """Deliver once, and record it as the daemon does."""
+    def deliver(self, parcel: Parcel | None = None) -> Verdict:
+        """Deliver once, prove it, and record it as the daemon does."""
         self.ledger.start(self.row())
-        result = Deliverer(self.run, self.courier, self.ledger, self.clock).deliver(parcel or self.parcel())
+        deliverer = Deliverer(self.run, self.courier, self.ledger, self.clock)
+        result = deliverer.deliver(parcel or self.parcel())
+        if isinstance(result, Sent):
+            [result] = deliverer.prove([result])
         if isinstance(result, Delivered):
             self.ledger.delivered(self.row(), result.stored)
         return result
@@ -279,7 +284,7 @@ def test_what_is_wrong_with_a_file(quay: Quay) -> None:
 )
 @pytest.mark.parametrize("content", [b"small", LARGE])
 def test_what_becomes_of_storages_trouble(
-    quay: Quay, content: bytes, error: StorageError, expected: type[Result]
+    quay: Quay, content: bytes, error: StorageError, expected: type[Verdict]
 ) -> None:
     quay.settle(content)
     for call in ("put", "create_upload"):

@@ -4,28 +4,39 @@ import threading
 
 import pytest
 
-from uploader.lanes import LARGE_LANES, Desk, Lane, Lanes
+from tests.unit.uploader.harbour import Inline
+from uploader.lanes import LARGE_LANES, LINED_UP, Desk, Lane, Lanes
 
 
-def test_lanes_are_so_wide_and_wake_whoever_waits() -> None:
-    wake, gate = threading.Event(), threading.Event()
-    lanes = Lanes(2, wake.set)
-    assert (lanes.free(Lane.SMALL), lanes.free(Lane.LARGE)) == (2, 2)
+def test_small_files_are_lined_up_and_large_ones_are_not() -> None:
+    gate = threading.Event()
+    lanes = Lanes(2, lambda: None)
+    assert (lanes.free(Lane.SMALL), lanes.free(Lane.LARGE)) == (2 * LINED_UP, 2)
     future = lanes.submit(Lane.SMALL, lambda: gate.wait(10))
-    assert lanes.free(Lane.SMALL) == 1
+    assert lanes.free(Lane.SMALL) == 2 * LINED_UP - 1
     assert lanes.free(Lane.LARGE) == 2
     gate.set()
     assert future.result(10)
-    assert wake.wait(10)
-    assert lanes.free(Lane.SMALL) == 2
     lanes.close()
+
+
+def test_whoever_waits_is_woken_when_a_lane_has_nothing_more_lined_up() -> None:
+    woken: list[int] = []
+    executor = Inline()
+    executor.held = True
+    lanes = Lanes(2, lambda: woken.append(1), lambda _width, _name: executor)
+    for _ in range(4):
+        lanes.submit(Lane.SMALL, lambda: woken.append(0))
+    executor.release()
+    # The first one leaves three behind, of which two are being worked on.
+    assert woken == [0, 0, 1, 0, 1, 0, 1]
 
 
 def test_large_files_share_few_lanes() -> None:
     lanes = Lanes(16, lambda: None)
     assert lanes.free(Lane.LARGE) == LARGE_LANES
-    # Two for documents, one for signs of life, and one for a look at the claim in the middle of any.
-    assert lanes.width == 16 + LARGE_LANES + 2 + 1 + 1
+    # One for proofs, two for documents, one for signs of life, and one for a look at the claim in the middle of any.
+    assert lanes.width == 16 + LARGE_LANES + 1 + 2 + 1 + 1
     lanes.close()
 
 

@@ -178,8 +178,9 @@ def test_half_an_outage_is_no_reason_to_try_every_file_again_and_again(day: Day)
     openings = sum(call == "bucket" for _, call in day.storage.since(begun + MINUTES))
     tried = sum(call == "put" for _, call in day.storage.since(begun + MINUTES))
     assert openings <= HOURS / (0.75 * LONGEST_PAUSE_SECONDS)
-    # One file and one status.json each time, with the few attempts that any call is given.
-    assert tried <= openings * 2 * 4
+    # One file and one status.json each time, with the few attempts that any call is given; what the opening before
+    # the count let through may still be at it.
+    assert tried <= (openings + 1) * 2 * 4
     day.storage.faults.clear()
     day.harbour.drained()
     day.until("drain-1")

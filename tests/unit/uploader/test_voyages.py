@@ -64,7 +64,7 @@ BLOCK, CHUNK = 8, 64
 SIZES = {
     "uploader.courier.BLOCK": BLOCK,
     "uploader.sending.CHUNK_BYTES": CHUNK,
-    "uploader.delivery.STANDARD_LIMIT": LARGE,
+    "uploader.parcel.STANDARD_LIMIT": LARGE,
     "uploader.flight.STANDARD_LIMIT": LARGE,
 }
 SILENT_SECONDS = 10.0
