@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from handler.closing import beating, close
 from handler.config import dump_config
 from handler.drain import newest_word
 from handler.ending import Verdict, expected
-from handler.restore import put_right, restore, trained_halves
+from handler.restore import Restored, put_right, restore, trained_halves
 from handler.rewrite import put_in_place, rewrite
 from handler.stage import Staged, StagedTree, stage
 from handler.threads import EndedEarlyError, in_thread
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from handler.book import Book
     from handler.job import Job
     from handler.preflight import Ready
-    from handler.restore import Restored
     from handler.watch import StopRequest
     from handler.workshop import Workshop
     from shared.bars import Bars
@@ -152,33 +151,36 @@ class JobRun:
 
     async def _resume(self, config: Mapping[str, Any]) -> None:
         """Have the trainer go on where an earlier one was, if this run goes on with any. The prefix must be ours."""
-        session, folder = self._book.session, self._book.folder
-        what = expected(config, session.name)
-        if session.attempt > 1:
-            restored = put_right(folder.output, session.saved, what)
-        elif session.lineage:
-            restored = await in_thread(
-                self._stop,
-                lambda flag: restore(
-                    self._workshop.storage,
-                    session.bucket,
-                    session.prefix,
-                    session.lineage,
-                    what,
-                    trained_halves(config),
-                    folder.output,
-                    flag,
-                ),
-            )
-        elif self._job.resume:
-            self._warnings = (*self._warnings, "There was nothing to resume, so the training began at its beginning.")
+        session = self._book.session
+        if session.attempt == 1 and not session.lineage:
+            if self._job.resume:
+                nothing = "There was nothing to resume, so the training began at its beginning."
+                self._warnings = (*self._warnings, nothing)
             return
-        else:
-            return
+        restored = await self._restored(config)
         log.info("resumed", session=session.session_id, step=restored.step, lineage=",".join(session.lineage))
         self._warnings = (*self._warnings, *_told(restored))
-        saved = (*session.saved, *restored.saved)
+        again = {entry.path for entry in restored.saved}
+        saved = (*(entry for entry in session.saved if entry.path not in again), *restored.saved)
         self._book.enter(Phase.STARTING, resumed_step=restored.step, saved=saved, warnings=self._warnings)
+
+    async def _restored(self, config: Mapping[str, Any]) -> Restored:
+        """Return what the trainer goes on with: what an attempt on this disk has saved, else what the bucket holds.
+
+        An attempt may have ended before it had restored anything.
+        """
+        session, output = self._book.session, self._book.folder.output
+        what, halves = expected(config, session.name), trained_halves(config)
+        here, lineage = Restored(), session.lineage
+        if session.attempt > 1:
+            here, lineage = put_right(output, session.saved, what), (*lineage, session.session_id)
+        if here.whole:
+            return here
+        storage, bucket, prefix = self._workshop.storage, session.bucket, session.prefix
+        found = await in_thread(
+            self._stop, lambda flag: restore(storage, bucket, prefix, lineage, what, halves, output, flag)
+        )
+        return replace(found, damaged=(*here.damaged, *found.damaged))
 
     async def _claimed(self) -> None:
         """Return when the uploader holds the prefix. Raises FerryError when it is refused, or takes too long."""
@@ -238,7 +240,7 @@ class JobRun:
 def _told(restored: Restored) -> tuple[str, ...]:
     """Return what a person should know of a resumption."""
     damaged = [f"{path} was damaged or unfinished and was put aside." for path in restored.damaged]
-    if restored.step is None:
+    if not restored.whole:
         damaged.append("No whole checkpoint of the interrupted run was found, so the training began at its beginning.")
     return tuple(damaged)
 

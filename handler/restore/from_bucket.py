@@ -43,8 +43,9 @@ log = EventLog("handler")
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was put back. ``step``: where the training goes on; None where there was no whole checkpoint."""
+    """What was put back. ``whole``: there was a whole checkpoint; the training goes on at its ``step``, where known."""
 
+    whole: bool = False
     step: int | None = None
     saved: tuple[Saved, ...] = ()
     damaged: tuple[str, ...] = ()
@@ -93,7 +94,8 @@ class _Restoring:
         shutil.rmtree(self._parts, ignore_errors=True)
         self._parts.mkdir(mode=0o700)
         try:
-            self._restore_each(found.logs)
+            # What an attempt on this disk has written since is newer.
+            self._restore_each(log for log in found.logs if not (self._output / log.path).exists())
             checkpoint = self._newest_whole(found)
             if checkpoint is None:
                 return Restored(damaged=tuple(self._damaged))
@@ -105,7 +107,7 @@ class _Restoring:
             shutil.rmtree(self._parts, ignore_errors=True)
         now = SystemClock().now()
         saved = (Saved(path=str(file.path), step=checkpoint.step, at=now) for file in (*checkpoint.files, *restored))
-        return Restored(checkpoint.step, tuple(saved), tuple(self._damaged))
+        return Restored(whole=True, step=checkpoint.step, saved=tuple(saved), damaged=tuple(self._damaged))
 
     def _found(self, lineage: Sequence[str]) -> Iterator[Kept]:
         for folder in ("checkpoints", "logs"):

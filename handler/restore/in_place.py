@@ -33,20 +33,22 @@ def put_right(output: Path, saved: Sequence[Saved], expected: Expected) -> Resto
     that it goes on from and what was set aside. Raises OSError as the disk does.
     """
     own = output / expected.name
-    whole = [entry for entry in saved if _is_whole(output / entry.path, entry)]
-    weights = [entry for entry in whole if not entry.path.endswith(f"/{OPTIMIZER}") and _resumable(entry, expected)]
-    step = weights[-1].step if weights else None
-    newest = [entry for entry in weights if entry.step == step]
-    state = [entry for entry in whole if entry.path == f"{expected.name}/{OPTIMIZER}" and entry.step == step]
+    weights = [entry for entry in saved if not entry.path.endswith(f"/{OPTIMIZER}") and _resumable(entry, expected)]
+    # Of one step all files belong together, the two halves of a model above all.
+    broken = {entry.step for entry in weights if not _is_whole(output / entry.path, entry)}
+    whole = [entry for entry in weights if entry.step not in broken]
+    step = whole[-1].step if whole else None
+    newest = [entry for entry in whole if entry.step == step]
+    states = [entry for entry in saved if entry.path == f"{expected.name}/{OPTIMIZER}" and entry.step == step]
     aside = [] if newest else list(_like_checkpoints(own, expected))
-    if not state and (own / OPTIMIZER).exists():
+    if not any(_is_whole(output / entry.path, entry) for entry in states) and (own / OPTIMIZER).exists():
         aside.append(own / OPTIMIZER)
     _set_aside(own, aside)
     for entry in newest:
         file = output / entry.path
         # Whatever changes about a file, its ctime becomes now.
         file.chmod(stat.S_IMODE(file.stat().st_mode))
-    return Restored(step, damaged=tuple(str(path.relative_to(output)) for path in aside))
+    return Restored(whole=bool(newest), step=step, damaged=tuple(str(path.relative_to(output)) for path in aside))
 
 
 def _is_whole(path: Path, entry: Saved) -> bool:

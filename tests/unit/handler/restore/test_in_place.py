@@ -81,6 +81,19 @@ def test_both_halves_are_made_the_newest(tmp_path: Path) -> None:
     assert all(half.stat().st_ctime_ns > before for half in halves)
 
 
+@pytest.mark.guarantee("resumed-training", fault="one half of the newest checkpoint is damaged on the disk")
+def test_a_half_whose_other_half_is_damaged_is_passed_over(tmp_path: Path) -> None:
+    older = [place(tmp_path, f"cats_000000010{half}.safetensors") for half in ("_high_noise", "_low_noise")]
+    newer = [place(tmp_path, f"cats_000000020{half}.safetensors") for half in ("_high_noise", "_low_noise")]
+    known = [saved(half, 10) for half in older] + [saved(half, 20) for half in newer]
+    newer[0].write_bytes(b"torn")
+    wait_for_a_tick(newer[0])
+    before = newer[0].stat().st_ctime_ns
+    result = put_right(tmp_path, known, EXPECTED)
+    assert (result.whole, result.step) == (True, 10)
+    assert all(half.stat().st_ctime_ns > before for half in older)
+
+
 def test_a_folder_that_was_begun_once_more_is_passed_over(tmp_path: Path) -> None:
     first = place(tmp_path, "cats_000000010.safetensors")
     part = place(tmp_path, "cats_000000020/transformer/model.safetensors")
@@ -103,4 +116,4 @@ def test_an_optimizer_of_another_step_is_set_aside_and_its_own_stays(tmp_path: P
 
 
 def test_nothing_there_is_a_beginning(tmp_path: Path) -> None:
-    assert put_right(tmp_path, [], EXPECTED).step is None
+    assert not put_right(tmp_path, [], EXPECTED).whole
