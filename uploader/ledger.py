@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_OVERWRITTEN = "it is no longer in the bucket: another run wrote over it, or somebody deleted it there"
+
 # The disk's or another process's trouble: it may pass, and says nothing against the file.
 _PASSING = frozenset({
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
@@ -340,12 +342,19 @@ class Ledger:
         """Remember that somebody else may have written to any key."""
         self._write(queries.DOUBT_EVERYTHING)
 
-    def decide(self, key: str, *, there: bool) -> None:
-        """End a doubt: the version on record is at ``key`` after all, or nobody knows what is."""
+    def decide(self, file: StoredFile, *, there: bool) -> None:
+        """End a doubt: the version on record is in the bucket after all, or nobody knows what is at its key.
+
+        What is not there is sent again, or is missing from now on where it lay in the bucket alone.
+        """
         with self.transaction():
-            self._write(queries.TRUST if there else queries.FORGET, (key,))
-            if not there:
-                self._write(queries.SEND_AGAIN, (key,))
+            if there:
+                self._write(queries.TRUST, (file.key,))
+                return
+            folder = os.fsencode(file.path.rpartition("/")[0])
+            self._write(queries.OVERWRITTEN, {"key": file.key, "folder": folder, "error": _OVERWRITTEN})
+            self._write(queries.FORGET, (file.key,))
+            self._write(queries.SEND_AGAIN, (file.key,))
 
     def stamp(self, path: str, step: int, saved_at: float) -> None:
         """Add the step of a saving at ``saved_at`` (Unix seconds) to a version that waits without one."""

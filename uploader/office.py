@@ -156,7 +156,7 @@ class Office:
             self._courier.alive()
             key = keys.join(self._run.prefix, file.key)
             record = self._courier.retry(partial(self._storage.info, self._run.bucket, key))
-            self._ledger.decide(file.key, there=record is not None and _is(record, file.stored))
+            self._ledger.decide(file, there=record is not None and _is(record, file.stored))
 
     def _put(self, name: str, content: bytes) -> None:
         key = keys.join(self._run.prefix, name)

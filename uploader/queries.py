@@ -160,6 +160,12 @@ TRUST = "UPDATE stored SET sure = 1 WHERE key = ?"
 FORGET = "DELETE FROM stored WHERE key = ?"
 # Nobody knows what lies there now, so the file that it came from is sent again.
 SEND_AGAIN = "UPDATE files SET state = 'ready', next_try = 0 WHERE key = ? AND state = 'delivered'"
+# What lay in the bucket alone and does no longer can be sent by nobody.
+OVERWRITTEN = """
+INSERT OR IGNORE INTO files (path, folder, kind, key, state, proof, size, mtime_ns, inode, step, error, first_seen)
+SELECT path, :folder, kind, key, 'gone', 'ended', size, CAST(mtime * 1e9 AS INTEGER), 0, step, :error, at
+FROM stored WHERE key = :key
+"""
 DOUBTFUL = "SELECT * FROM stored WHERE NOT sure ORDER BY key"
 RETRY_LATER = """
 UPDATE files SET state = 'ready', attempts = :attempts, next_try = :next_try, error = :error

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shared.contract.bucket import Claim
 from shared.contract.process import identify
 from shared.storage.errors import Trouble
 from tests.unit.uploader.harbour import Berth, Harbour, safetensors, write
 from tests.unit.uploader.memory_storage import Thing
+from uploader.requests import leave as leave_request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,3 +97,29 @@ def test_no_manifest_is_written_before_everything_is_on_record(harbour: Harbour)
     manifest = harbour.manifest()
     assert manifest is not None
     assert len(manifest.files) == 2
+
+
+@pytest.mark.guarantee(
+    "told", fault="another run writes over what an earlier session left, and the prefix is taken back"
+)
+def test_what_somebody_wrote_over_is_missing_by_name(harbour: Harbour) -> None:
+    berth = Berth(harbour, harbour.session_run())
+    harbour.session(trainer=identify())
+    berth.tick(5)
+    berth.die()
+    harbour.storage.objects[f"{PREFIX}/samples/10.jpg"] = Thing(b"another run's", "v9", {})
+    # The ledger is copied to a new epoch: everything in it is in doubt.
+    claim = Claim(epoch=7, token="theirs", session_id="another", worker="w", at=1.0)
+    harbour.storage.objects[f"{PREFIX}/claims/7.json"] = Thing(claim.dump(), "v9", {})
+    harbour.session(trainer=None)
+    harbour.drained()
+    leave_request(berth.run.requests, "retry")
+    again = Berth(harbour, harbour.session_run())
+    again.until(lambda: again.carrier.answered)
+    manifest = harbour.manifest()
+    assert manifest is not None
+    assert not manifest.complete
+    [missing] = manifest.missing
+    assert missing.path == "pictures/samples/10.jpg"
+    assert "no longer in the bucket" in missing.reason
+    assert [entry.path for entry in manifest.files] == ["pictures/pictures_000000010.safetensors"]

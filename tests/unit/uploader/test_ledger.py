@@ -155,11 +155,12 @@ def test_a_doubt_hides_what_is_stored_until_it_is_decided(ledger: Ledger) -> Non
     doubted = ledger.file("a")
     assert doubted is not None
     assert doubted.stored is None
-    assert [file.key for file in ledger.doubtful()] == ["k/a"]
-    ledger.decide("k/a", there=True)
+    [file] = ledger.doubtful()
+    assert file.key == "k/a"
+    ledger.decide(file, there=True)
     assert not ledger.doubtful()
     ledger.doubt_everything()
-    ledger.decide("k/a", there=False)
+    ledger.decide(file, there=False)
     lost = ledger.file("a")
     assert lost is not None
     assert (lost.state, list(ledger.stored())) == (State.READY, [])

@@ -112,6 +112,7 @@ class Voyages(RuleBasedStateMachine):
         self.excused: Counter[str] = Counter()
         self.noted: set[str] = set()
         self.must: set[str] = set()
+        self.only_there: set[str] = set()
         self.seen: dict[str, bytes] = {}
         self.promised: dict[str, bytes] = {}
         self._patch(visible=visible)
@@ -281,6 +282,7 @@ class Voyages(RuleBasedStateMachine):
                 path.write_bytes(b"nonsense" * 999 if how == "nonsense" else path.read_bytes()[: 4096 * 2])
         there = self._in_the_bucket()
         self.must &= there.keys()
+        self.only_there = set(self.must)
         self.promised = {path: content for path, content in self.promised.items() if there.get(path) == content}
         for known in self.trainer.states:
             self.excused[known] += 1
@@ -342,6 +344,9 @@ class Voyages(RuleBasedStateMachine):
             path = self.storage.objects[key].metadata["path"]
             self.excused[path] += 1
             self.promised.pop(path, None)
+            if path in self.only_there:
+                # The last that knew of it is gone before a new ledger has learnt it.
+                self.must.discard(path)
             self.storage.overwrite(key, content)
         if finished:
             digest = hashlib.sha256(content).hexdigest()
@@ -438,6 +443,9 @@ class Voyages(RuleBasedStateMachine):
             # What is written down by somebody who has lost the claim is written for nobody.
             return
         self.must |= noted
+        holds = [carrier.hold for carrier in self.process.daemon.carriers if carrier.hold is not None]
+        if any(not hold.office.is_rebuilding for hold in holds):
+            self.only_there.clear()
         if Stage.OPEN in self._stages():
             whole = (path for path in CHECKPOINTS if self.trainer.is_whole(path))
             self.seen = {path: (self.trainer.output / path).read_bytes() for path in whole}
