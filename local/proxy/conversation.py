@@ -82,6 +82,8 @@ class Conversation:
         method, length = head.method.decode(), value_of(head, b"content-length")
         exchange = self._rig.begin(method, path, int(length) if length.isdigit() else None)
         faults = self._rig.faults.hitting(method, path)
+        if any(active.fault.interrupts for active in faults):
+            self._rig.tally.interrupted(exchange)
         passage = Passage(exchange, head, self._client, faults, self._rig)
         self._rig.look(Moment.ASKED, exchange)
         await self._rig.line.travel(self._trips)

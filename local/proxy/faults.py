@@ -39,6 +39,12 @@ class Fault(Choice):
     lose_answer: bool = False
     """Let the server do what was asked, drop its answer, and reset the connection."""
 
+    @property
+    def interrupts(self) -> bool:
+        """Whether an exchange comes to another end by this, and not only later."""
+        cuts = (self.cut_after, self.cut_answer_after, self.answer)
+        return self.reset or self.black_hole or self.lose_answer or any(each is not None for each in cuts)
+
 
 ActiveFault = Active[Fault]
 

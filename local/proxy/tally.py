@@ -28,6 +28,7 @@ class Tally:
             self._asked: Counter[tuple[str, str]] = Counter()
             self._up: Counter[str] = Counter()
             self._down: Counter[str] = Counter()
+            self._interrupted: Counter[str] = Counter()
             self._up_in_all = self._down_in_all = 0
 
     def connected(self) -> None:
@@ -54,6 +55,12 @@ class Tally:
             if exchange.target is not None and exchange.method == "GET" and exchange.status in _CONTENT:
                 self._down[exchange.target] += count
 
+    def interrupted(self, exchange: Exchange) -> None:
+        """Count a request that a fault brings to another end."""
+        with self._lock:
+            if exchange.target is not None:
+                self._interrupted[exchange.target] += 1
+
     def exchanges(self, method: str = "", path: str = "") -> int:
         """Return how many requests have come, by method (empty: any) and by a regular expression in the path."""
         with self._lock:
@@ -73,6 +80,11 @@ class Tally:
         with self._lock:
             return self._down[f"{bucket}/{key}"]
 
+    def interruptions(self, bucket: str, key: str) -> int:
+        """Return how many requests for an object faults have brought to another end."""
+        with self._lock:
+            return self._interrupted[f"{bucket}/{key}"]
+
     def shown(self) -> dict[str, object]:
         """Return all counters as JSON."""
         with self._lock:
@@ -86,4 +98,5 @@ class Tally:
                 "down": self._down_in_all,
                 "up_by_object": dict(self._up),
                 "down_by_object": dict(self._down),
+                "interrupted_by_object": dict(self._interrupted),
             }

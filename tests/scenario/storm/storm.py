@@ -11,7 +11,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 PREFIX = "run/pictures"
 VICTIMS = ("handler", "uploader", "trainer", "supervisord", "storage")
 STEPS = 24
-ROUND_SECONDS = 240.0
-_MOST_SUBMISSIONS = 12
+ROUND_SECONDS = 600.0
+_MOST_SUBMISSIONS = 20
 
 
 @dataclass
@@ -44,14 +44,16 @@ class Round:
     submissions: int = 0
     files: int = 0
     manifests: int = 0
+    knobs: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return the round in a line."""
-        told = "; ".join(self.verdict.faults) or "nothing lost, corrupt, false or sent twice"
+        told = "; ".join(self.verdict.faults) or "nothing lost, corrupt, mixed, false or sent twice"
         hits = ", ".join(self.blows) or "nobody"
+        knobs = ", ".join(f"{name} {value}" for name, value in self.knobs.items())
         return (
-            f"seed {self.seed}: killed {hits}; {self.faults} exchanges went wrong; {self.submissions} submissions; "
-            f"{self.files} files, {self.manifests} looks at a manifest: {told}"
+            f"seed {self.seed} ({knobs}): killed {hits}; {self.faults} exchanges went wrong; "
+            f"{self.submissions} submissions; {self.files} files, {self.manifests} looks at a manifest: {told}"
         )
 
 
@@ -82,7 +84,8 @@ class _Storm:
 
     def run(self) -> Round:
         deadline = Deadline(self._clock, ROUND_SECONDS)
-        wanted = job(steps=STEPS, step_seconds=0.1, pad_mb=self._chance.choice([0, 8]), keep=20)
+        self._told.knobs = _knobs(self._chance)
+        wanted = job(steps=STEPS, step_seconds=0.2, **self._told.knobs)
         job_id = self._submit(wanted)
         blow = self._next_blow()
         while not deadline.passed():
@@ -178,15 +181,15 @@ class _Storm:
         verdict = judge(recorded, manifests, {key: self._digest(key) or "" for key in keys})
         told.verdict.lost += verdict.lost
         told.verdict.corrupt += verdict.corrupt
+        told.verdict.mixed += verdict.mixed
         told.files = len(last.files)
         faults = self._place.proxy.rig.faults.shown()
         told.faults = sum(int(str(fault["hits"])) for fault in faults)
         for entry in last.files:
             if (versions := recorded.get(entry.path)) is not None:
-                sent, most = (
-                    self._place.proxy.rig.tally.up(OUTPUTS, entry.key),
-                    may_be_sent(versions, len(told.blows), told.faults),
-                )
+                tally = self._place.proxy.rig.tally
+                sent, cuts = tally.up(OUTPUTS, entry.key), tally.interruptions(OUTPUTS, entry.key)
+                most = may_be_sent(versions, len(told.blows), cuts)
                 if sent > most:
                     told.verdict.sent_twice.append(f"{entry.path}: {sent} bytes for {most}")
         return told
@@ -195,6 +198,18 @@ class _Storm:
         records = self._place.direct.walk(OUTPUTS, f"{PREFIX}/manifests")
         found = (self._place.direct.read(OUTPUTS, record.key, limit=1 << 24) for record in records)
         return [manifest for content in found if content and (manifest := Manifest.parse(content)) is not None]
+
+
+def _knobs(chance: random.Random) -> dict[str, Any]:
+    """Return how the trainer writes its checkpoints: of what, how, how slowly, and how many it keeps."""
+    shape = chance.choice([{}, {}, {"save_format": "diffusers"}, {"arch": "wan22_14b"}])
+    return {
+        **shape,
+        "writes": chance.choice(["growing", "preallocated", "renamed"]),
+        "write_seconds": chance.choice([0, 0.4]),
+        "pad_mb": chance.choice([0, 8]),
+        "keep": chance.choice([2, 20]),
+    }
 
 
 def _patiently(question: Callable[[], Manifest | None]) -> Manifest | None:

@@ -68,9 +68,14 @@ def test_an_older_version_than_the_last_is_a_loss() -> None:
     assert verdict(TWO, manifest(entry("a")), "a").lost != []
 
 
-def test_what_nobody_made_is_corrupt() -> None:
-    assert verdict(TWO, manifest(entry("b")), "a mixture").corrupt != []
-    assert verdict(TWO, manifest(entry("b", incomplete=True)), "torn").corrupt == []
+def test_what_is_not_what_the_manifest_says_is_corrupt() -> None:
+    assert verdict(TWO, manifest(entry("a")), "b").corrupt != []
+    assert verdict(TWO, manifest(entry("a")), "b").mixed == []
+
+
+def test_what_nobody_made_is_mixed() -> None:
+    assert verdict(TWO, manifest(entry("a mixture")), "a mixture").mixed != []
+    assert verdict(TWO, manifest(entry("b", incomplete=True)), "torn").faults == []
 
 
 def test_a_torn_last_line_of_the_record_is_no_version() -> None:

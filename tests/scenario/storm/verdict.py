@@ -35,25 +35,34 @@ class Versions:
 
 @dataclass
 class Verdict:
-    """What went wrong, a line each; all empty is what is promised."""
+    """What went wrong, a line each; all empty is what is promised.
+
+    ``corrupt``: an object is not what the manifest says; ``mixed``: it is no version that the trainer ever made.
+    """
 
     lost: list[str] = field(default_factory=list)
     corrupt: list[str] = field(default_factory=list)
+    mixed: list[str] = field(default_factory=list)
     false_manifests: list[str] = field(default_factory=list)
     sent_twice: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
     @property
-    def faults(self) -> list[str]:
-        """Return everything that went wrong."""
-        kinds = {
+    def kinds(self) -> dict[str, list[str]]:
+        """Return what went wrong by its kind."""
+        return {
             "lost": self.lost,
             "corrupt": self.corrupt,
+            "mixed": self.mixed,
             "false manifest": self.false_manifests,
             "sent twice": self.sent_twice,
             "failed": self.failed,
         }
-        return [f"{kind}: {line}" for kind, lines in kinds.items() for line in lines]
+
+    @property
+    def faults(self) -> list[str]:
+        """Return everything that went wrong."""
+        return [f"{kind}: {line}" for kind, lines in self.kinds.items() for line in lines]
 
 
 def versions_of(record: Iterable[str]) -> dict[str, Versions]:
@@ -92,14 +101,19 @@ def judge(recorded: Mapping[str, Versions], manifests: Iterable[Manifest], conte
 
 def _judge(entry: Entry, versions: Versions, content: Mapping[str, str], verdict: Verdict) -> None:
     there = content.get(entry.key)
+    if there != entry.sha256:
+        verdict.corrupt.append(f"{entry.path} is not what the manifest says")
     if there not in {digest for digest, _ in versions.begun}:
-        verdict.corrupt.append(f"{entry.path} is no version that the trainer made")
+        verdict.mixed.append(f"{entry.path} is no version that the trainer made")
     elif there not in versions.acceptable:
         verdict.lost.append(f"{entry.path}: an older version than the last complete one is there")
 
 
 def may_be_sent(versions: Versions, blows: int, cuts: int) -> int:
-    """Return how many bytes of a path may cross the line: each version once, and a chunk more for each interruption."""
+    """Return how many bytes of a path may cross the line: each version once, and a chunk more for each interruption.
+
+    ``blows`` were dealt to a process, ``cuts`` to an exchange about this very path.
+    """
     whole = sum(size for _, size in versions.begun)
     largest = max((size for _, size in versions.begun), default=0)
     again = largest if largest <= STANDARD_LIMIT else CHUNK_BYTES
