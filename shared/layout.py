@@ -87,6 +87,11 @@ def sessions(root: Path) -> Iterator[SessionFolder]:
             yield SessionFolder(path)
 
 
+def workers_folder(root: Path) -> Path:
+    """Return the folder in which every uploader shows that it lives."""
+    return root / ".workers"
+
+
 def worker_file(root: Path, worker: str) -> Path:
-    """Return the file by which the uploader of ``worker`` shows that it lives."""
-    return root / ".workers" / f"{worker}.json"
+    """Return the file by which the uploader of ``worker`` does."""
+    return workers_folder(root) / f"{worker}.json"

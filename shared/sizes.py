@@ -6,7 +6,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def shown(count: float) -> str:
-    """Return ``count`` bytes in the unit that fits, as in ``1.5 GiB``."""
+    """Return ``count`` bytes in the unit that fits, as in ``1.5 GiB`` or ``150 GiB``."""
     unit = _unit(count)
     return f"{_in(unit, count)} {_UNITS[unit]}"
 
@@ -23,4 +23,5 @@ def _unit(count: float) -> int:
 
 
 def _in(unit: int, count: float) -> str:
-    return f"{count / (1 << 10 * unit):.{1 if unit else 0}f}"
+    value = count / (1 << 10 * unit)
+    return f"{value:.{1 if unit and value < 100 else 0}f}"

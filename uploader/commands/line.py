@@ -36,6 +36,11 @@ def parser() -> argparse.ArgumentParser:
     )
     status = _add(commands, "status", "what is uploaded, pending and failed")
     status.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    status.add_argument(
+        "--follow",
+        action=argparse.BooleanOptionalAction,
+        help="until Ctrl-C, or not at all (default: on a terminal as long as anything moves)",
+    )
     status.add_argument("--watch", type=Path, metavar="FOLDER", help="a watched folder as well")
     verify = _add(commands, "verify", "compare the bucket with its manifests")
     verify.add_argument("--deep", action="store_true", help="download everything and compare the SHA-256")

@@ -1,67 +1,106 @@
-"""``status``: what is uploaded, pending and failed, as the daemon last wrote it down."""
+"""``status``: what is uploaded, pending and failed, as the daemon last wrote it down; live as long as it moves."""
 
 from __future__ import annotations
 
+import io
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from shared.contract.session import Session
-from shared.contract.upload import Upload
 from shared.settings import read_root
-from shared.sizes import shown
-from uploader.commands.known_runs import states
-from uploader.paths import on_terminal
+from uploader.commands.overview import Speeds, look
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+
+    from uploader.commands.overview import Overview
+
+_LOOK_SECONDS = 1.0
+# A table that nobody looks at on a terminal may be as wide as it likes.
+_NO_END = 10_000
 
 
 def main(options: Namespace) -> int:
-    """Show every run; return 1 when something has failed for good."""
-    rows = [row for state in states(read_root(), options.watch) if (row := _row(state))]
-    if options.json:
-        print(json.dumps({"version": 1, "runs": rows}, indent=1))
-    else:
-        _table(rows)
-    return 1 if any(row["failed"]["files"] for row in rows) else 0
+    """Show every run; return 1 when something has failed for good.
 
-
-def _row(state: Path) -> dict[str, Any] | None:
-    upload = Upload.read(state / "upload.json")
-    session = Session.read(state / "session.json")
-    if upload is None:
-        return None
-    return {
-        "run": state.name,
-        "phase": session.phase if session else None,
-        "step": session.progress.step if session else None,
-        **upload.model_dump(mode="json", exclude={"version"}),
-    }
-
-
-def _table(rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        print("No runs yet: nothing has been trained or watched here.")
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("run", "phase", "uploaded", "pending", "failed", "lag", "storage"):
-        table.add_column(column)
-    for row in rows:
-        counts = (f"{row[name]['files']} ({shown(row[name]['bytes'])})" for name in ("uploaded", "pending", "failed"))
-        table.add_row(
-            escape(on_terminal(row["run"])),
-            row["phase"] or "watched",
-            *counts,
-            f"{row['lag_seconds']:.0f} s",
-            row["storage"],
+    On a terminal the table follows for as long as anything moves, unless told otherwise.
+    """
+    root = read_root()
+    live = sys.stdout.isatty() and not options.json
+    follow = live if options.follow is None else options.follow
+    with _drawn() if live else _printed(_json(lines=follow) if options.json else _plain) as show:
+        last = followed(
+            lambda: look(root, options.watch, time.time()),
+            show,
+            time.sleep,
+            follow=follow,
+            for_ever=bool(options.follow),
         )
-    Console(file=sys.stdout, soft_wrap=True).print(table)
-    for row in rows:
-        for failure in row["failures"]:
-            print(on_terminal(f"{row['run']}: {failure['path']}: {failure['reason']}"))
+    return 1 if last.failed else 0
+
+
+def followed(
+    see: Callable[[], Overview],
+    show: Callable[[Overview], None],
+    wait: Callable[[float], object],
+    *,
+    follow: bool,
+    for_ever: bool,
+) -> Overview:
+    """Show how the runs stand, once, or, with ``follow``, every second as long as anything moves, or ``for_ever``."""
+    while True:
+        seen = see()
+        show(seen)
+        if not follow or not (for_ever or seen.moving):
+            return seen
+        wait(_LOOK_SECONDS)
+
+
+@contextmanager
+def _drawn() -> Iterator[Callable[[Overview], None]]:
+    """Yield what draws the table on the terminal, each time over the last one."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from uploader.commands.table import table
+
+    console, speeds = Console(file=sys.stdout), Speeds()
+    with Live(console=console, auto_refresh=False) as live:
+
+        def show(seen: Overview) -> None:
+            speeds.note(seen, time.monotonic())
+            live.update(table(seen, speeds, console.width), refresh=True)
+
+        yield show
+
+
+@contextmanager
+def _printed(told: Callable[[Overview], str]) -> Iterator[Callable[[Overview], None]]:
+    """Yield what prints how the runs stand whenever that has changed."""
+    before: list[str] = []
+
+    def show(seen: Overview) -> None:
+        text = told(seen)
+        if text not in before:
+            print(text, flush=True)
+            before[:] = [text]
+
+    yield show
+
+
+def _json(*, lines: bool) -> Callable[[Overview], str]:
+    return lambda seen: json.dumps(seen.fields(), indent=None if lines else 1)
+
+
+def _plain(seen: Overview) -> str:
+    """Return the table for whoever reads it from a pipe: nothing is shortened, coloured or wrapped."""
+    from rich.console import Console
+
+    from uploader.commands.table import table
+
+    written = io.StringIO()
+    Console(file=written, width=_NO_END, no_color=True).print(table(seen, Speeds()))
+    return "\n".join(line.rstrip() for line in written.getvalue().splitlines())

@@ -40,7 +40,9 @@ def delivered(port: Port, *, refused: bool = False) -> None:
 
 
 def test_status_of_nothing_and_of_a_run(harbour: Port) -> None:
-    assert said(harbour, "status") == (0, "No runs yet: nothing has been trained or watched here.\n")
+    nothing = "No runs yet: nothing has been trained or watched here.\n"
+    nobody = "No uploader lives here: start it with python -m uploader run.\n"
+    assert said(harbour, "status") == (0, nothing + nobody)
     delivered(harbour)
     code, printed = said(harbour, "status")
     assert code == 0
