@@ -47,10 +47,15 @@ class Secrets:
 
     def __init__(self) -> None:
         self._known: frozenset[str] = frozenset()
+        self._of: object = None
 
     def __call__(self) -> frozenset[str]:
         """Return every secret that there is, or has been since the first call."""
-        self._known |= secrets_of(os.environ)
+        now = tuple(os.environb.items()), _stamp(os.environ.get(FILE_VARIABLE, "").strip())
+        if now != self._of:
+            # Each line of a log asks, and finding out costs more than writing it.
+            self._known |= secrets_of(os.environ)
+            self._of = now
         return self._known
 
 
@@ -91,6 +96,14 @@ def _content(file: str) -> str:
         return read_key(Path(file)) if file else ""
     except ValueError:
         return ""
+
+
+def _stamp(file: str) -> tuple[int, ...] | None:
+    try:
+        found = Path(file).stat() if file else None
+    except (OSError, ValueError):
+        return None
+    return None if found is None else (found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size)
 
 
 def _passwords(value: str) -> Iterator[str]:

@@ -101,9 +101,8 @@ class Hold:
 
     def at_rest(self) -> bool:
         """Return whether the tree has been looked at and nothing waits, settles or is under way."""
-        totals = self.ledger.totals()
-        waiting = totals[State.READY].files + totals[State.SENDING].files
-        return self.observer.has_looked and not (waiting or self.observer.waiting or self.flight.paths)
+        busy = self.observer.waiting or self.flight.paths or self.ledger.waits()
+        return self.observer.has_looked and not busy
 
     def manifest_stands(self) -> bool:
         """Return whether a manifest of ours is, or may be, in the bucket."""

@@ -54,6 +54,8 @@ class Ledger:
         Raises LedgerError when what lies there is no whole ledger of this version.
         """
         self.path = path
+        # How many files have been given up as gone since this was opened.
+        self.gone = 0
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
@@ -172,6 +174,10 @@ class Ledger:
         """Return the files directly in ``folder`` by path."""
         return dict(self._typed(_named, queries.IN_FOLDER, (os.fsencode(folder),)))
 
+    def known(self, path: str) -> Known | None:
+        """Return as much of the file at ``path`` as it takes to see that it has changed."""
+        return next(iter(self._typed(known_of, queries.KNOWN, (os.fsencode(path),))), None)
+
     def key_owner(self, key: str) -> str | None:
         """Return the path of the file that has ``key``."""
         return next((os.fsdecode(row["path"]) for row in self._rows(queries.KEY_OWNER, {"key": key})), None)
@@ -181,8 +187,10 @@ class Ledger:
 
         ``newest_first`` is the order of the drain: before all others the checkpoints, from new to old.
         """
-        query = queries.NEXT_SMALL_NEWEST if newest_first else queries.NEXT_SMALL
-        return self._next(query, now, limit, count)
+        first = self._next(queries.NEXT_SMALL_CHECKPOINTS, now, limit, count) if newest_first else []
+        known = {row.path for row in first}
+        rest = self._next(queries.NEXT_SMALL, now, limit, count)
+        return [*first, *(row for row in rest if row.path not in known)][:count]
 
     def next_large(self, now: float, limit: int, count: int, *, newest_first: bool) -> list[Row]:
         """Return up to ``count`` files of more than ``limit`` bytes to send now.
@@ -203,6 +211,10 @@ class Ledger:
         """Return files and bytes by state."""
         found = dict(self._made(_total, self._count(queries.TOTALS)))
         return {state: found.get(state, Total()) for state in State}
+
+    def waits(self) -> bool:
+        """Return whether any file is to be sent, or is being sent."""
+        return bool(self._rows(queries.WAITS))
 
     def undelivered(self) -> list[Row]:
         """Return every file whose newest version is not in the bucket."""
@@ -385,6 +397,7 @@ class Ledger:
     def end(self, row: Row, old: State, new: State, reason: str) -> None:
         """Move a file from ``old`` to FAILED or GONE, with the reason that will be shown."""
         check(old, new)
+        self.gone += new is State.GONE
         self._write(queries.END, {"path": os.fsencode(row.path), "state": new, "old": old, "error": reason})
 
     def revive(self) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from shared import keys
 from shared.log import EventLog
+from uploader.familiar import Familiar
 from uploader.growing import Growing
 from uploader.kinds import WEIGHTS, Kind, Nature, ignored, key_of, named_step, nature
 from uploader.logged import Logged
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 NEVER_SEEN = "the trainer saved it, and it was gone before it could be looked at"
 FULL_PASS_SECONDS = 10.0
 # And of many files so rarely that it takes no more than this part of the time.
-FULL_PASS_PART = 400
+FULL_PASS_PART = 300
 
 
 log = EventLog("uploader")
@@ -83,6 +84,9 @@ class Observer:
         self._folders = Folders(run.output, self._skip)
         self._settling = Settling(run, settings, clock, opened, grips)
         self._growing = Growing(run.output, settings.log_seconds)
+        self._familiar = Familiar()
+        self._visited: set[str] = set()
+        self._gone = ledger.gone
         self._next_full_pass: float | None = None
         self._logged = Logged(ledger, self._skip, lambda path: self._key(path, incomplete=False))
         self._changed = clock.monotonic()
@@ -121,20 +125,29 @@ class Observer:
 
     def _find(self, *, everything: bool) -> None:
         monotonic = self._clock.monotonic()
+        if self._gone != self._ledger.gone:
+            # What was given up as gone may be there again, as it was.
+            self._gone = self._ledger.gone
+            self._familiar.clear()
+            self._visited.clear()
         full = everything or self._next_full_pass is None or monotonic >= self._next_full_pass
         for folder in self._folders.changed(everything=full, now_ns=int(self._clock.now() * 1e9)):
             # A folder that could not be read before says so again if it still cannot.
             self._ledger.cleared(folder)
-            known = self._ledger.in_folder(folder)
-            for seen in files(self._run.output, folder, self._skip):
-                self._notice(seen, known.get(seen.path))
+            known = self._ledger.known if folder in self._visited else self._ledger.in_folder(folder).get
+            for seen in files(self._run.output, folder, self._skip, self._familiar.knows):
+                self._notice(seen, known(seen.path))
+            self._visited.add(folder)
         if full:
             took = self._clock.monotonic() - monotonic
             self._next_full_pass = monotonic + max(FULL_PASS_SECONDS, FULL_PASS_PART * took)
 
     def _notice(self, seen: Seen, known: Known | None) -> None:
-        if known is not None and known.version == seen.version and known.state is not State.GONE:
-            return
+        if known is not None:
+            if known.version == seen.version and known.state is not State.GONE:
+                self._familiar.add(seen.path, seen.version)
+                return
+            self._familiar.drop(seen.path, known.version)
         if seen.strange:
             self._refuse(seen, f"it is {seen.strange}, which cannot be carried")
         elif nature(seen.path, self._run.name).growing:

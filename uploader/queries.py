@@ -1,6 +1,6 @@
 """Every SQL statement of the ledger, each with what it is for. Nothing else knows the tables."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 FILE_COLUMNS = (
     "path", "folder", "kind", "key", "state", "proof", "size", "mtime_ns", "inode", "sha256", "step", "source",
@@ -41,6 +41,8 @@ CREATE TABLE files (
 ) WITHOUT ROWID;
 CREATE INDEX files_by_folder ON files (folder);
 CREATE INDEX files_by_state ON files (state, kind, first_seen);
+CREATE INDEX files_in_turn ON files (state, kind = 'log', first_seen);
+CREATE INDEX files_by_size ON files (state, size);
 CREATE TABLE stored (
     key     TEXT PRIMARY KEY,       -- what the bucket holds, by the server's own record
     path    BLOB NOT NULL,
@@ -76,12 +78,21 @@ PRAGMAS = (
     "PRAGMA trusted_schema = ON",
 )
 
-_ROWS = """
-SELECT files.*, stored.sha256 AS stored_sha256, stored.size AS stored_size, stored.mtime AS stored_mtime,
-    stored.version AS stored_version, stored.step AS stored_step, stored.at AS stored_at
-FROM files LEFT JOIN stored ON stored.key = files.key AND stored.sure
-"""
+
+def _rows(index: str = "") -> str:
+    """Return how files are read, in the order of ``uploader.rows.Row``. ``index``: the only one that may be used."""
+    by = f"INDEXED BY {index}" if index else ""
+    return f"""
+    SELECT {", ".join(f"files.{column}" for column in FILE_COLUMNS)}, stored.sha256 AS stored_sha256,
+        stored.size AS stored_size, stored.mtime AS stored_mtime, stored.version AS stored_version,
+        stored.step AS stored_step, stored.at AS stored_at
+    FROM files {by} LEFT JOIN stored ON stored.key = files.key AND stored.sure
+    """  # noqa: S608 - put together of constants alone
+
+
+_ROWS = _rows()
 FILE = f"{_ROWS} WHERE files.path = ?"
+KNOWN = "SELECT path, state, size, mtime_ns, inode FROM files WHERE path = ?"
 IN_FOLDER = "SELECT path, state, size, mtime_ns, inode FROM files WHERE folder = ?"
 # A key belongs to its file here, or to one that lies in the bucket alone.
 KEY_OWNER = "SELECT path FROM files WHERE key = :key UNION ALL SELECT path FROM stored WHERE key = :key LIMIT 1"
@@ -100,21 +111,22 @@ ON CONFLICT (path) DO UPDATE SET
 
 # What may be sent now, in the order of its lane; the caller excludes what is in flight. ai-toolkit writes its
 # aitk_meta.yaml last into a checkpoint's folder, and so it comes last into the bucket, when none of the others waits.
-_SMALL = f"""
-{_ROWS} WHERE state = 'ready' AND next_try <= :now AND files.size <= :limit AND files.kind != 'optimizer'
+_SMALL = """
+WHERE state = 'ready' AND next_try <= :now AND files.size <= :limit AND files.kind != 'optimizer'
     AND NOT (CAST(files.path AS TEXT) LIKE '%/aitk_meta.yaml' AND EXISTS (
         SELECT 1 FROM files AS other
         WHERE other.state IN ('ready', 'sending') AND other.path != files.path
             AND substr(other.path, 1, length(files.folder) + 1) = CAST(files.folder || '/' AS BLOB)))
-"""  # noqa: S608 - put together of constants alone
-NEXT_SMALL = f"{_SMALL} ORDER BY files.kind = 'log', first_seen LIMIT :count"
-# At the drain: checkpoints from new to old, then the rest as ever.
-NEXT_SMALL_NEWEST = f"""
-{_SMALL} ORDER BY CASE WHEN files.kind = 'checkpoint' THEN mtime_ns ELSE 0 END DESC,
-    files.kind = 'log', first_seen LIMIT :count
+"""
+# Of ten thousand that wait only the first are read: the order is the index's.
+NEXT_SMALL = f"{_rows('files_in_turn')} {_SMALL} ORDER BY files.kind = 'log', first_seen LIMIT :count"
+# At the drain they go before all others.
+NEXT_SMALL_CHECKPOINTS = f"""
+{_rows("files_by_state")} {_SMALL} AND files.kind = 'checkpoint' ORDER BY mtime_ns DESC LIMIT :count
 """
 NEXT_LARGE_OLDEST = f"""
-{_ROWS} WHERE state = 'ready' AND next_try <= :now AND files.size > :limit AND files.kind != 'optimizer'
+{_rows("files_by_size")}
+WHERE state = 'ready' AND next_try <= :now AND files.size > :limit AND files.kind != 'optimizer'
 ORDER BY first_seen LIMIT :count
 """
 # At the drain: the newest checkpoint, all parts of it, the optimizer state that belongs to it, then the rest from new
@@ -124,7 +136,10 @@ WITH newest AS (
     SELECT mtime_ns, step FROM files WHERE kind = 'checkpoint' AND state IN ('ready', 'sending', 'delivered')
     ORDER BY mtime_ns DESC LIMIT 1
 )
-{_ROWS} WHERE state = 'ready' AND next_try <= :now AND (files.size > :limit OR files.kind = 'optimizer')
+{_ROWS} WHERE next_try <= :now AND files.path IN (
+    SELECT path FROM files INDEXED BY files_by_size WHERE state = 'ready' AND size > :limit
+    UNION SELECT path FROM files WHERE state = 'ready' AND kind = 'optimizer'
+)
 ORDER BY files.kind = 'checkpoint' AND EXISTS (
         SELECT 1 FROM newest WHERE newest.mtime_ns = files.mtime_ns OR newest.step = files.step
     ) DESC,
@@ -192,6 +207,7 @@ WHERE state IN ('ready', 'sending') OR (state = 'delivered' AND key NOT IN (SELE
 BESIDE = "SELECT path, state, sha256 FROM files WHERE path > :start AND path < :end AND path != :path"
 
 TOTALS = "SELECT state, count(*), coalesce(sum(size), 0) FROM files GROUP BY state"
+WAITS = "SELECT 1 FROM files WHERE state IN ('ready', 'sending') LIMIT 1"
 UNDELIVERED = f"{_ROWS} WHERE state != 'delivered' ORDER BY files.path"
 TROUBLED = f"""
 {_ROWS} WHERE state IN ('failed', 'gone') OR (state = 'ready' AND error IS NOT NULL) ORDER BY files.path LIMIT ?

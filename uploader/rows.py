@@ -107,32 +107,25 @@ def known_of(row: sqlite3.Row) -> Known:
 
 def row_of(row: sqlite3.Row) -> Row:
     """Return the typed row; raises ValueError for a state, kind or proof that this code does not know."""
-    stored = None
-    if row["stored_sha256"] is not None:
-        stored = Stored(
-            sha256=row["stored_sha256"],
-            size=row["stored_size"],
-            mtime=row["stored_mtime"],
-            version=row["stored_version"],
-            step=row["stored_step"],
-            at=row["stored_at"],
-        )
+    # By place: by name each column is searched for, in every row that is read.
+    path, _folder, kind, key, state, proof, size, mtime_ns, inode, sha256, step, source, *rest = row
+    upload_url, attempts, next_try, error, first_seen, *stored = rest
     return Row(
-        path=os.fsdecode(row["path"]),
-        kind=Kind(row["kind"]),
-        key=row["key"],
-        state=State(row["state"]),
-        proof=Proof(row["proof"]),
-        version=_version(row),
-        sha256=row["sha256"],
-        step=row["step"],
-        source=row["source"],
-        upload_url=row["upload_url"],
-        attempts=row["attempts"],
-        next_try=row["next_try"],
-        error=row["error"],
-        first_seen=row["first_seen"],
-        stored=stored,
+        path=os.fsdecode(path),
+        kind=Kind(kind),
+        key=key,
+        state=State(state),
+        proof=Proof(proof),
+        version=Version(size, mtime_ns, inode % _INODES),
+        sha256=sha256,
+        step=step,
+        source=source,
+        upload_url=upload_url,
+        attempts=attempts,
+        next_try=next_try,
+        error=error,
+        first_seen=first_seen,
+        stored=None if stored[0] is None else Stored(*stored),
     )
 
 

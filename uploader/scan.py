@@ -97,11 +97,21 @@ class Folders:
         return tuple(path for path in paths if not self._skip(path))
 
 
-def files(root: Path, folder: str, skip: Callable[[str], bool]) -> Iterator[Seen]:
+def _nothing(_path: str, _status: os.stat_result) -> bool:
+    return False
+
+
+def files(
+    root: Path,
+    folder: str,
+    skip: Callable[[str], bool],
+    familiar: Callable[[str, os.stat_result], bool] = _nothing,
+) -> Iterator[Seen]:
     """Yield what lies directly in ``folder``, folders left out. A file that vanishes meanwhile is passed over.
 
-    Of a folder that cannot be read, the folder itself is yielded, as something strange. Raises OSError where the whole
-    tree cannot be read.
+    What is ``familiar`` is passed over, too: of ten thousand files nearly all are, at nearly every look. Of a folder
+    that cannot be read, the folder itself is yielded, as something strange. Raises OSError where the whole tree cannot
+    be read.
     """
     try:
         entries = os.scandir(root / folder)
@@ -114,15 +124,19 @@ def files(root: Path, folder: str, skip: Callable[[str], bool]) -> Iterator[Seen
         return
     with entries:
         for entry in entries:
-            path = _join(folder, entry.name)
-            if skip(path) or _is_folder(entry):
+            if _is_folder(entry):
                 continue
+            path = _join(folder, entry.name)
             try:
-                yield seen_of(path, entry.stat(follow_symlinks=False))
+                status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
             except OSError as error:
-                yield _hidden(path, error)
+                if not skip(path):
+                    yield _hidden(path, error)
+                continue
+            if not familiar(path, status) and not skip(path):
+                yield seen_of(path, status)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
