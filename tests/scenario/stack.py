@@ -186,8 +186,9 @@ class Stack:
 def job(name: str = "pictures", **knobs: Any) -> dict[str, Any]:
     """Return a quick job: 12 steps of the sample's configuration, saved and sampled at every fourth.
 
-    ``keep`` is how many checkpoints the trainer keeps, ``save_format`` and ``arch`` what one consists of; the other
-    ``knobs`` go to the small trainer itself (``step_seconds``, ``misbehave`` and so on).
+    ``keep`` is how many checkpoints the trainer keeps; ``arch`` tells what one consists of, and so does ``as_folder``,
+    for a model that is trained as a whole. The other ``knobs`` go to the small trainer itself (``step_seconds``,
+    ``misbehave`` and so on).
     """
     config = yaml.safe_load((SAMPLE / "config.yaml").read_text())
     config["config"]["name"] = name
@@ -195,8 +196,9 @@ def job(name: str = "pictures", **knobs: Any) -> dict[str, Any]:
     process["ferry"] = knobs
     process["train"]["steps"] = knobs.pop("steps", 12)
     process["save"]["max_step_saves_to_keep"] = knobs.pop("keep", process["save"]["max_step_saves_to_keep"])
-    if "save_format" in knobs:
-        process["save"]["save_format"] = knobs.pop("save_format")
+    if knobs.pop("as_folder", False):
+        process["save"]["save_format"] = "diffusers"
+        del process["network"]
     if "arch" in knobs:
         process["model"]["arch"] = knobs.pop("arch")
     process["save"]["save_every"] = process["sample"]["sample_every"] = 4

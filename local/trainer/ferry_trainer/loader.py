@@ -106,7 +106,8 @@ class _Pool:
 
     def _ended(self, *_: object) -> None:
         for process in self._processes:
-            if process.exitcode is not None:
+            # One that SIGINT has reached ends well, as torch's does: the training process is interrupted itself.
+            if process.exitcode:
                 raise RuntimeError(f"DataLoader worker (pid {process.pid}) {_how(process.exitcode)}")
 
 

@@ -1,4 +1,7 @@
-"""One round of the storm: a job, and SIGKILL for whoever comes up next, until the job has ended well."""
+"""One round of the storm: a job, and SIGKILL for whoever comes up next, until the job has ended well.
+
+Now and then all of a worker is lost with its disk, and another one gets the job.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +11,34 @@ import shutil
 import signal
 import tempfile
 import threading
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
+from handler.progress import step_in_name
+from shared import folders
 from shared.clock import Deadline, SystemClock
 from shared.contract.bucket import Manifest
 from shared.contract.session import Outcome
 from shared.storage.errors import StorageError, Trouble
 from tests.scenario.stack import FINAL, OUTPUTS, job, until
 from tests.scenario.storm.site import Site, site
-from tests.scenario.storm.verdict import Verdict, judge, may_be_sent, versions_of
+from tests.scenario.storm.verdict import DISK_LOST, Verdict, judge, may_be_sent, versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+T = TypeVar("T")
+
 PREFIX = "run/pictures"
 VICTIMS = ("handler", "uploader", "trainer", "supervisord", "storage")
+WORKER = "worker"
+# A worker that is gone is missed for a minute and a half.
+_LOSS_CHANCE = 0.15
 STEPS = 24
 ROUND_SECONDS = 600.0
 _MOST_SUBMISSIONS = 20
@@ -35,7 +46,10 @@ _MOST_SUBMISSIONS = 20
 
 @dataclass
 class Round:
-    """What happened in one round."""
+    """What happened in one round.
+
+    ``knobs``: how the trainer wrote. ``floor``: from this step a training had to go on at least, after a disk was lost.
+    """
 
     seed: int
     verdict: Verdict
@@ -44,6 +58,7 @@ class Round:
     submissions: int = 0
     files: int = 0
     manifests: int = 0
+    floor: int = 0
     knobs: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -84,6 +99,7 @@ class _Storm:
 
     def run(self) -> Round:
         deadline = Deadline(self._clock, ROUND_SECONDS)
+        self._loses = self._chance.random() < _LOSS_CHANCE
         self._told.knobs = _knobs(self._chance)
         wanted = job(steps=STEPS, step_seconds=0.2, **self._told.knobs)
         job_id = self._submit(wanted)
@@ -98,7 +114,12 @@ class _Storm:
                 job_id = self._submit(wanted)
             if self._blows and blow():
                 self._blows -= 1
-                self._strike(self._chance.choice(VICTIMS))
+                if self._loses and self._place.stack.session_step() > 0:
+                    self._loses = False
+                    self._lose_worker()
+                    job_id = self._submit(wanted)
+                else:
+                    self._strike(self._chance.choice(VICTIMS))
                 blow = self._next_blow()
             self._check_manifest()
             self._pause.wait(0.1)
@@ -133,6 +154,40 @@ class _Storm:
             with suppress(psutil.Error):
                 self._chance.choice(sorted(found, key=lambda process: process.pid)).kill()
         self._told.blows.append(victim)
+
+    def _lose_worker(self) -> None:
+        """Kill everything on the worker and take its disk away. What was not in the bucket yet is lost with it."""
+        stack, supervised = self._place.stack, self._place.supervised
+        supervised.process.kill()
+        supervised.process.wait()
+        while left := [*stack.workers(), *stack.trainers()]:
+            for process in left:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(left, timeout=5)
+        shutil.rmtree(stack.root)
+        record = stack.folder / "record"
+        lines = record.read_text().splitlines() if record.exists() else []
+        self._told.floor = max(self._told.floor, _patiently(lambda: self._restorable(lines)))
+        with record.open("a") as file:
+            file.write(f"\n{DISK_LOST}\n")
+        self._told.blows.append(WORKER)
+        supervised.start()
+
+    def _restorable(self, record: list[str]) -> int:
+        """Return the highest step of which all that the trainer completed is in the bucket, as it was completed."""
+        steps: dict[int, list[bool]] = defaultdict(list)
+        for path, versions in versions_of(record).items():
+            step = step_in_name(path)
+            if step is not None and versions.done is not None:
+                key = f"{PREFIX}/checkpoints/{path.partition('/')[2]}"
+                digest, _ = versions.begun[versions.done]
+                steps[step].append(self._digest(key) == digest)
+                if self._told.knobs.get("as_folder"):
+                    last = f"{PREFIX}/checkpoints/{path.split('/')[1]}/{folders.LAST}"
+                    steps[step].append(self._digest(last) is not None)
+        halves = 2 if "arch" in self._told.knobs else 1
+        return max((step for step, there in steps.items() if all(there) and len(there) >= halves), default=0)
 
     # What must hold at any time
 
@@ -174,6 +229,8 @@ class _Storm:
         if last is None or last.outcome is not Outcome.FINISHED or not last.complete:
             told.verdict.failed.append(f"the manifest says {last.outcome if last else 'nothing'}")
             return told
+        if (last.resumed_step or 0) < told.floor:
+            told.verdict.lost.append(f"{told.floor} steps were in the bucket, it went on from {last.resumed_step}")
         self._check_manifest()
         recorded = versions_of((self._place.stack.folder / "record").read_text().splitlines())
         manifests = [last, *self._earlier()]
@@ -202,7 +259,7 @@ class _Storm:
 
 def _knobs(chance: random.Random) -> dict[str, Any]:
     """Return how the trainer writes its checkpoints: of what, how, how slowly, and how many it keeps."""
-    shape = chance.choice([{}, {}, {"save_format": "diffusers"}, {"arch": "wan22_14b"}])
+    shape: dict[str, Any] = chance.choice([{}, {}, {"as_folder": True}, {"arch": "wan22_14b"}])
     return {
         **shape,
         "writes": chance.choice(["growing", "preallocated", "renamed"]),
@@ -212,10 +269,10 @@ def _knobs(chance: random.Random) -> dict[str, Any]:
     }
 
 
-def _patiently(question: Callable[[], Manifest | None]) -> Manifest | None:
+def _patiently(question: Callable[[], T]) -> T:
     """Return the answer of a Storage that was perhaps just killed."""
 
-    def asked() -> tuple[Manifest | None] | None:
+    def asked() -> tuple[T] | None:
         with suppress(StorageError):
             return (question(),)
         return None

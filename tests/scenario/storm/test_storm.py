@@ -9,7 +9,7 @@ import pytest
 from shared.contract.bucket import Entry, Manifest, Missing
 from shared.contract.session import Outcome
 from tests.scenario.storm.storm import run_round
-from tests.scenario.storm.verdict import Verdict, judge, may_be_sent, versions_of
+from tests.scenario.storm.verdict import DISK_LOST, Verdict, judge, may_be_sent, versions_of
 from uploader.sending import CHUNK_BYTES
 
 PATH, KEY = "cats/cats.safetensors", "run/cats/checkpoints/cats.safetensors"
@@ -80,6 +80,12 @@ def test_what_nobody_made_is_mixed() -> None:
 
 def test_a_torn_last_line_of_the_record_is_no_version() -> None:
     assert list(versions_of([*ONE, '{"state": "beg'])) == [PATH]
+
+
+def test_what_was_lost_with_the_disk_need_not_be_there() -> None:
+    assert verdict([*TWO, DISK_LOST], manifest()).faults == []
+    assert verdict([*TWO, DISK_LOST], manifest(entry("a")), "a").faults == []
+    assert verdict([*TWO, DISK_LOST, *ONE], manifest()).lost == [PATH]
 
 
 def test_each_version_may_be_sent_once_and_a_chunk_more_for_each_blow() -> None:

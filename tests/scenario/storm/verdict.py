@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from shared.contract.bucket import Entry, Manifest
 
 
+# A line of the record: what the trainer had completed until then went with the worker, where it was not delivered.
+DISK_LOST = "disk lost"
+
+
 @dataclass
 class Versions:
     """The versions of one path: digest and size of each that was begun, and which of them was completed last."""
@@ -66,9 +70,13 @@ class Verdict:
 
 
 def versions_of(record: Iterable[str]) -> dict[str, Versions]:
-    """Return the recorded versions by path below ``output/``. A kill may have torn the last line."""
+    """Return the recorded versions by path below ``output/``. A kill may have torn a line."""
     found: dict[str, Versions] = defaultdict(Versions)
     for line in record:
+        if line == DISK_LOST:
+            for versions in found.values():
+                versions.done = None
+            continue
         try:
             entry = json.loads(line)
         except ValueError:
