@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Rounds of the storm, and where its chance begins.
+# Rounds of the storm, where its chance begins, and how many run side by side.
 N ?= 100
 SEED ?= 1
+AT_ONCE ?= 2
 # What is measured (nothing: every row), and how often.
 ROWS ?=
 RUNS ?= 5
@@ -16,7 +17,7 @@ help:
 	@echo "make demo         a whole training on this machine, no account needed"
 	@echo "make test         every check and every test"
 	@echo "make conformance  the Storage suite, against the embedded server or SUPABASE_URL"
-	@echo "make storm        kills at random and at every step, for long: make storm N=100 SEED=1"
+	@echo "make storm        kills at random and at every step, for long: make storm N=100 SEED=1 AT_ONCE=2"
 	@echo "make bench        how fast and light it is beside others: make bench ROWS='large small' RUNS=5"
 	@echo "make guarantees   docs/guarantees.md, made of the tests' marks and names"
 	@echo "make setup        the environment alone, in .venv"
@@ -50,9 +51,11 @@ unit: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 storm: setup
-	$(BIN)/python -m tests.scenario.storm $(N) $(SEED)
+	@wrong=0; \
+	$(BIN)/python -m tests.scenario.storm $(N) $(SEED) $(AT_ONCE) || wrong=1; \
 	FERRY_STORM=1 FERRY_SEED=$(SEED) $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 7200 \
-		tests/scenario/steps tests/unit/uploader/test_voyages.py tests/unit/uploader/test_broken_ledger.py
+		tests/scenario/steps tests/unit/uploader/test_voyages.py tests/unit/uploader/test_broken_ledger.py || wrong=1; \
+	exit $$wrong
 
 bench: setup
 	$(BIN)/python -m bench $(ROWS) --runs $(RUNS)
