@@ -38,9 +38,9 @@ names and marks by `make guarantees`, and a test holds it to them: a line that s
 is how often it runs, each time with another fault or another place for it.
 
 `make storm N=100 SEED=1 AT_ONCE=2` runs for about an hour and goes through all of it: `N` rounds in which whoever is up
-is killed at random, over a line that goes wrong, until the job has ended; the uploader struck at every single step that it
-takes, in six ways; and ten thousand histories against the model. `make test` runs two rounds, some steps of each sort, and
-three hundred histories.
+is killed at random, over a line that goes wrong, until the job has ended; the uploader struck at every single step that
+it takes, in six ways; and ten thousand histories against the model. `make test` runs two rounds, some steps of each
+sort, and three hundred histories.
 """
 
 
