@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from handler.masking import given_away
 from handler.neighbours import check_place
 from handler.retention import prune
-from handler.room import MODEL_BYTES, OUTPUT_BYTES, dataset_bytes, free_bytes, model_cache, models_to_download
+from handler.room import OUTPUT_BYTES, dataset_bytes, free_bytes, models_to_download
 from handler.stage.listing import list_items
-from handler.trainer import check_none_lives, check_toolkit
+from handler.trainer import check_none_lives
 from shared import keys
 from shared.clock import Deadline
 from shared.contract.upload import Worker
@@ -22,6 +21,7 @@ from shared.layout import worker_file
 from shared.storage.body import BytesBody
 from shared.storage.errors import StorageError, Trouble
 from shared.storage.retry import Patience, call
+from shared.toolkit import MODEL_BYTES, check_toolkit, model_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -134,7 +134,7 @@ class Preflight:
 
     def _upload_side(self, job: Job) -> list[str]:
         bucket = self._bucket(job.upload, "upload_config")
-        refused = [what for kind, what in _TYPES.items() if not _allows(bucket, kind)]
+        refused = [what for kind, what in _TYPES.items() if not bucket.allows(kind)]
         if refused:
             raise FerryError(
                 ErrorCode.STORAGE_DENIED,
@@ -195,12 +195,6 @@ class Preflight:
 
     def _ask(self, question: Callable[[], T]) -> T:
         return call(question, STORAGE_PATIENCE, clock=self._clock, wait=self._stop.wait)
-
-
-def _allows(bucket: BucketRecord, kind: str) -> bool:
-    return not bucket.allowed_mime_types or any(
-        fnmatchcase(kind, allowed.strip()) for allowed in bucket.allowed_mime_types
-    )
 
 
 def _shown(count: int) -> str:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from handler.stage.listing import Item
 
 # A LoRA's checkpoints, as many as ai-toolkit keeps by default, and samples, and what of it waits to be uploaded.
 OUTPUT_BYTES = 2 << 30
-# FLUX.1-dev, which most jobs train, takes 34 GB; Wan 2.2 more, SDXL less.
-MODEL_BYTES = 40 << 30
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -39,12 +37,3 @@ def models_to_download(config: Mapping[str, Any], cache: Path) -> tuple[str, ...
     names = [model.get("name_or_path") for model in models if isinstance(model, dict)]
     ids = dict.fromkeys(name for name in names if isinstance(name, str) and _HUB_ID.fullmatch(name))
     return tuple(each for each in ids if not os.path.exists(cache / f"models--{each.replace('/', '--')}"))  # noqa: PTH110 - see above
-
-
-def model_cache(environ: Mapping[str, str]) -> Path:
-    """Return where huggingface_hub keeps models, as its documentation says."""
-    if given := environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE"):
-        return Path(given)
-    home = environ.get("HOME") or "/root"
-    general = environ.get("XDG_CACHE_HOME") or f"{home}/.cache"
-    return Path(environ.get("HF_HOME") or f"{general}/huggingface") / "hub"

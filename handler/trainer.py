@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
-from shutil import which
 from typing import TYPE_CHECKING
 
 import psutil
@@ -62,27 +60,6 @@ def environment(environ: Mapping[str, str], settings: HandlerSettings, session: 
     if "PATH" in passed:
         passed["PATH"] = _without_own_environment(passed["PATH"], environ.get("VIRTUAL_ENV"))
     return {**passed, "PYTHONUNBUFFERED": "1", MARKER: str(session.path)}
-
-
-def check_toolkit(settings: HandlerSettings) -> str:
-    """Return the toolkit's version, empty where it does not say. Raises FerryError when it cannot be run at all."""
-    if not (settings.toolkit / "run.py").is_file():
-        raise FerryError(
-            ErrorCode.TOOLKIT_NOT_FOUND,
-            f"There is no ai-toolkit at {settings.toolkit} (no run.py in it): set AI_TOOLKIT_DIR to its folder.",
-        )
-    if which(settings.python) is None:
-        raise FerryError(
-            ErrorCode.TOOLKIT_NOT_FOUND,
-            f"The toolkit's interpreter {settings.python} does not exist or is not executable: "
-            "set AI_TOOLKIT_PYTHON to the Python that ai-toolkit is installed for.",
-        )
-    try:
-        text = (settings.toolkit / "version.py").read_text(errors="replace")
-    except OSError:
-        return ""
-    match = re.search(r"^VERSION\s*=\s*[\"']([^\"']+)", text, re.MULTILINE)
-    return match.group(1) if match else ""
 
 
 def start(session: SessionFolder, settings: HandlerSettings, environ: Mapping[str, str]) -> ProcessIdentity:

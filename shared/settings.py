@@ -231,6 +231,11 @@ def read_root(environ: Mapping[str, str] | None = None, serverless_volume: Path 
     return _root(_Reader(os.environ if environ is None else environ), serverless_volume)
 
 
+def read_storage(environ: Mapping[str, str] | None = None) -> StorageSettings:
+    """Return where Storage is and its key alone, for machines that are no worker. Raises FerryError as above."""
+    return _storage(_Reader(os.environ if environ is None else environ))
+
+
 def read_log_format(environ: Mapping[str, str] | None = None) -> LogFormat:
     """Return how the log is to be written, which is known before anything else. Raises FerryError when it is wrong."""
     return _Reader(os.environ if environ is None else environ).parsed("LOG_FORMAT", LogFormat.TEXT, _log_format)

@@ -27,9 +27,8 @@ from shared.storage.errors import StorageError, Trouble
 from shared.storage.failures import reading, understood
 from shared.storage.listing import PAGE, Listing
 from shared.storage.metadata import user_metadata
-from shared.storage.records import BucketRecord, FolderListing, ObjectRecord, Upload
 from shared.storage.resumable import ResumableUploads
-from shared.storage.rows import record_of_info
+from shared.storage.rows import record_of_bucket, record_of_info
 from shared.storage.wire import Wire
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
     from shared.settings import StorageSettings
     from shared.storage.body import Body
+    from shared.storage.records import BucketRecord, FolderListing, ObjectRecord, Upload
 
 SMALL_DOCUMENT = 16 << 20
 
@@ -84,9 +84,13 @@ class Storage:
         """Return the bucket of that name. Raises BUCKET_NOT_FOUND, also where the key may not see it."""
         what = f"Looking up the bucket {name}"
         with reading(what), self._calling(what, name):
-            found = self._control.get_bucket(name)
-        types = None if found.allowed_mime_types is None else tuple(found.allowed_mime_types)
-        return BucketRecord(found.name, found.public, found.file_size_limit, types)
+            return record_of_bucket(self._control.get_bucket(name))
+
+    def buckets(self) -> tuple[BucketRecord, ...]:
+        """Return every bucket that the key may see; one that may see none is told of none, and not refused."""
+        what = "Listing the buckets"
+        with reading(what), self._wire.translated(what), understood(what):
+            return tuple(record_of_bucket(found) for found in self._control.list_buckets())
 
     def make_bucket(
         self,

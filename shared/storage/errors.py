@@ -88,7 +88,8 @@ class StorageError(FerryError):
     """A call to Storage that failed.
 
     ``trouble`` says how to go on, ``transient`` whether the same call may succeed later, ``retry_after`` the seconds
-    that the server asked for, ``status`` the HTTP status that was meant. ``code`` and ``sentence`` are for people.
+    that the server asked for, ``status`` the HTTP status that was meant. ``code`` and ``sentence`` are for people;
+    ``advice`` is the end of the latter, which says what to do.
     """
 
     def __init__(
@@ -102,7 +103,8 @@ class StorageError(FerryError):
         retry_after: float | None = None,
         status: int | None = None,
     ) -> None:
-        super().__init__(_CODES[trouble], f"{what} failed: {reason}. {advice or _ADVICE[trouble]}")
+        self.advice = advice or _ADVICE[trouble]
+        super().__init__(_CODES[trouble], f"{what} failed: {reason}. {self.advice}")
         self.trouble = trouble
         self.transient = trouble in _TRANSIENT if transient is None else transient
         self.retry_after = retry_after

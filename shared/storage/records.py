@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ class BucketRecord:
     public: bool
     file_size_limit: int | None
     allowed_mime_types: tuple[str, ...] | None
+
+    def allows(self, content_type: str) -> bool:
+        """Return whether the bucket takes objects of that type."""
+        allowed = self.allowed_mime_types
+        return not allowed or any(fnmatchcase(content_type, pattern.strip()) for pattern in allowed)
 
 
 @dataclass(frozen=True, slots=True)

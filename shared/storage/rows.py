@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shared.storage.metadata import read_metadata
-from shared.storage.records import ObjectRecord
+from shared.storage.records import BucketRecord, ObjectRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from storage3.types import SearchV2Object
+    from storage3.types import BaseBucket, SearchV2Object
+
+
+def record_of_bucket(found: BaseBucket) -> BucketRecord:
+    """Return the record of a bucket."""
+    types = None if found.allowed_mime_types is None else tuple(found.allowed_mime_types)
+    return BucketRecord(found.name, found.public, found.file_size_limit, types)
 
 
 def record_of_row(row: SearchV2Object) -> ObjectRecord:

@@ -91,6 +91,13 @@ def test_a_bucket_tells_its_limits(storage: Storage, bucket: str, narrow_bucket:
     assert (plain.file_size_limit, plain.allowed_mime_types) == (None, None)
 
 
+def test_every_bucket_is_listed_as_it_is_told_alone(storage: Storage, bucket: str, narrow_bucket: str) -> None:
+    listed = {each.name: each for each in storage.buckets()}
+    assert [listed[name] for name in (bucket, narrow_bucket)] == [
+        storage.bucket(name) for name in (bucket, narrow_bucket)
+    ]
+
+
 @WAYS
 def test_too_large_for_the_bucket(storage: Storage, narrow_bucket: str, folder: str, way: Way) -> None:
     error = refusal(lambda: upload(storage, way, narrow_bucket, f"{folder}/a", b"x" * 1001))

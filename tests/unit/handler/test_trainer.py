@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from handler.trainer import MARKER, PROJECT, check_toolkit, command, environment, live_trainers, marker, start
+from handler.trainer import MARKER, PROJECT, command, environment, live_trainers, marker, start
 from handler.tree import Tree
 from shared.contract.process import find
 from shared.contract.trainer_exit import TrainerExit
@@ -76,24 +76,6 @@ def test_the_workers_own_environment_is_not_in_the_path(tmp_path: Path) -> None:
     own = str(Path(sys.prefix, "bin"))
     passed = environment({"PATH": f"{own}:/usr/bin"}, make_settings(tmp_path), make_session(tmp_path))
     assert passed["PATH"] == "/usr/bin"
-
-
-def test_the_toolkits_version_is_read_where_there_is_one(tmp_path: Path) -> None:
-    toolkit = make_toolkit(tmp_path, "")
-    assert check_toolkit(make_settings(toolkit)) == ""
-    (toolkit / "version.py").write_text('VERSION = "0.12.26"\n')
-    assert check_toolkit(make_settings(toolkit)) == "0.12.26"
-
-
-def test_a_missing_toolkit_or_interpreter_is_named(tmp_path: Path) -> None:
-    settings = make_settings(tmp_path / "none")
-    with pytest.raises(FerryError, match="AI_TOOLKIT_DIR") as missing:
-        check_toolkit(settings)
-    assert missing.value.code is ErrorCode.TOOLKIT_NOT_FOUND
-    settings = make_settings(make_toolkit(tmp_path / "toolkit", ""), python="/no/such/python")
-    with pytest.raises(FerryError, match="AI_TOOLKIT_PYTHON") as missing:
-        check_toolkit(settings)
-    assert missing.value.code is ErrorCode.TOOLKIT_NOT_FOUND
 
 
 REPORTING = """

@@ -16,10 +16,11 @@ import handler.watch
 from handler.ending import Verdict, expected, judge
 from handler.follow import Follower
 from handler.inventory import take_inventory
-from handler.trainer import MARKER, PROJECT, check_toolkit, start
+from handler.trainer import MARKER, PROJECT, start
 from handler.watch import Report, Stop, StopRequest, Watched
 from shared.contract.session import Outcome
 from shared.errors import ErrorCode
+from shared.toolkit import check_toolkit
 from tests.unit.handler.toolkits import NAME, make_run, make_session, make_settings, watched
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from storage3.types import SearchV2Object
 
 from shared.storage.metadata import read_metadata, upload_metadata, user_metadata
-from shared.storage.records import ObjectRecord, md5_of
+from shared.storage.records import BucketRecord, ObjectRecord, md5_of
 from shared.storage.rows import record_of_info, record_of_row
 
 MD5 = "781e5e245d69b566979b86e28d23f2c7"
@@ -93,3 +93,12 @@ def test_an_upload_is_described_in_base64() -> None:
 
 def test_no_metadata_is_said_too() -> None:
     assert upload_metadata("b", "k", "t", {}).endswith(f"metadata {base64.b64encode(b'{}').decode()}")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "taken"),
+    [(None, True), ((), True), (("image/*", " application/json"), False), (("*/*",), True), (("text/plain ",), True)],
+)
+def test_a_bucket_takes_what_its_types_allow(allowed: tuple[str, ...] | None, taken: bool) -> None:
+    bucket = BucketRecord("b", public=False, file_size_limit=None, allowed_mime_types=allowed)
+    assert bucket.allows("text/plain") is taken
