@@ -12,8 +12,9 @@ import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from handler.stage.listing import file_and_folder, unsafe
+from handler.stage.listing import DATASET
 from shared.errors import ErrorCode, FerryError
+from shared.paths import file_and_folder, unsafe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -113,10 +114,10 @@ def _is_clutter(path: str) -> bool:
 
 
 def _check_member(member: zipfile.ZipInfo, path: str, name: str) -> None:
-    if problem := unsafe(path):
+    if problem := unsafe(path, DATASET):
         raise _refused(name, f"holds {path!r}, which {problem}")
     if len(path) > 1 and path[1] == ":":
-        raise _refused(name, f"holds {path!r}, which would not lie inside the dataset")
+        raise _refused(name, f"holds {path!r}, which would not lie inside {DATASET}")
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in {0, stat.S_IFREG}:
         raise _refused(name, f"holds {path!r}, which is a link or a device and no file")

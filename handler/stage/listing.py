@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from shared.errors import ErrorCode, FerryError
+from shared.paths import file_and_folder, unsafe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from handler.stage.source import Source
     from shared.storage.records import FolderListing, ObjectRecord
 
 # Supabase's web console keeps an empty folder alive with such an object.
 _PLACEHOLDER = ".emptyFolderPlaceholder"
-_LONGEST_NAME = 255
-# Below a session there is room for more, but not for what the toolkit puts beside and below it; no key is longer.
-_LONGEST_PATH = 1024
-_DEEPEST = 64
 _SHOWN = 20
+# What people call the folder that everything is staged into.
+DATASET = "the dataset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ def list_items(source: Source, bucket: str, folder: str) -> tuple[Item, ...]:
     if not items:
         raise _nothing(source, bucket, folder, exists=bool(records))
     for item in items:
-        if problem := unsafe(item.path):
+        if problem := unsafe(item.path, DATASET):
             raise FerryError(
                 ErrorCode.INVALID_INPUT, f"The object {item.record.key!r} in {bucket} {problem}; rename it."
             )
@@ -61,27 +57,6 @@ def list_items(source: Source, bucket: str, folder: str) -> tuple[Item, ...]:
             ErrorCode.INVALID_INPUT, f"In {bucket}, {start}{clash} is an object and a folder; rename one of them."
         )
     return items
-
-
-def unsafe(path: str) -> str | None:
-    """Return what keeps ``path`` from being a path below the dataset, or None."""
-    parts = path.split("/")
-    if path.startswith("/") or any(part in {"", ".", ".."} for part in parts):
-        return "would not lie inside the dataset"
-    if any(ord(character) < ord(" ") for character in path):
-        return "has a control character in its name"
-    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in parts):
-        return f"has a name of more than {_LONGEST_NAME} bytes"
-    if len(os.fsencode(path)) > _LONGEST_PATH or len(parts) > _DEEPEST:
-        return f"has a path of more than {_LONGEST_PATH} bytes or {_DEEPEST} folders"
-    return None
-
-
-def file_and_folder(paths: Iterable[str]) -> str | None:
-    """Return a path that is a file and has files below it, which a bucket can hold and a disk cannot."""
-    files = frozenset(paths)
-    folders = {str(parent) for path in files for parent in PurePosixPath(path).parents}
-    return min(files & folders, default=None)
 
 
 def _nothing(source: Source, bucket: str, folder: str, *, exists: bool) -> FerryError:

@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("--deep", action="store_true", help="download everything and compare the SHA-256")
     verify.add_argument("--bucket", help="the bucket of one prefix (default: every session under TRAINING_ROOT)")
     verify.add_argument("--prefix", help="the prefix whose manifest.json is to be checked")
+    _add_fetch(commands)
     retry = _add(commands, "retry", "have the daemon try again what had failed for good")
     retry.add_argument("--watch", type=Path, metavar="FOLDER", help="a watched folder as well")
     doctor = _add(commands, "doctor", "say whether this machine is ready, and what to do if not")
@@ -65,6 +66,18 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def _add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    fetch = _add(commands, "fetch", "bring a run, finished or not, from the bucket into a folder, and prove it")
+    fetch.add_argument("--bucket", required=True, help="the bucket")
+    fetch.add_argument("--prefix", required=True, help="where the run lies: folder and model name")
+    fetch.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="where to; what is there and right is not fetched again"
+    )
+    fetch.add_argument(
+        "--patience", type=float, default=120.0, metavar="SECONDS", help="give up when nothing arrives (default: 120)"
+    )
 
 
 def _add(
