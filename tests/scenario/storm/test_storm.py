@@ -16,7 +16,7 @@ PATH, KEY = "cats/cats.safetensors", "run/cats/checkpoints/cats.safetensors"
 
 
 @pytest.mark.guarantee("nothing-lost", fault="anybody is killed at any moment, on a line that loses, cuts and refuses")
-@pytest.mark.parametrize("seed", [22, 27])
+@pytest.mark.parametrize("seed", [12, 19])
 def test_a_storm_loses_breaks_and_repeats_nothing(seed: int) -> None:
     told = run_round(seed)
     assert told.verdict.faults == [], told
