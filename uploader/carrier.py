@@ -11,7 +11,7 @@ from shared.log import EventLog
 from shared.storage.errors import StorageError
 from uploader.bulletin import Bulletin
 from uploader.claim import ClaimLostError, Claims
-from uploader.courier import Courier
+from uploader.courier import Courier, StoppedError
 from uploader.grips import Grips
 from uploader.hold import Hold
 from uploader.lanes import Desk
@@ -187,7 +187,8 @@ class Carrier:
             pause = _WATCH_SECONDS if self.watching else 0.0
             self._next_claim = self._clock.monotonic() + max(pause, self._world.settings.poll_seconds)
             insist = asked_for(self.run.requests, "retry")
-            self._desk.start(lambda: self._claims.pursue(insist=insist))
+            # On a bad line, looks that fail would have the silence of a dead owner counted anew again and again.
+            self._desk.start(lambda: self._courier.retry(lambda: self._claims.pursue(insist=insist)))
 
     def _take_claim(self) -> None:
         future = self._desk.take()
@@ -195,6 +196,8 @@ class Carrier:
             return
         try:
             standing = future.result()
+        except StoppedError:
+            return
         except StorageError as error:
             self._in_trouble(error)
         else:

@@ -11,9 +11,11 @@ from shared.contract.session import Ending, Outcome, Saved
 from shared.errors import ErrorCode
 from shared.storage.errors import Trouble
 from tests.unit.uploader.harbour import Berth, Harbour, hold_of, safetensors, write
+from tests.unit.uploader.memory_storage import Thing
 from uploader.lanes import Lane
 from uploader.ledger import Ledger
 from uploader.requests import leave
+from uploader.silence import SILENCE_SECONDS
 from uploader.spool import Spool
 from uploader.stage import Stage
 from uploader.voyage import WATCHED_QUIET_SECONDS
@@ -572,6 +574,21 @@ def test_any_call_may_fail_on_the_way(tmp_path: Path, call: str, skip: int, *, a
     berth.until(lambda: closed(berth))
     assert harbour.content("outputs/a.txt") == b"a"
     harbour.check_manifest()
+
+
+@pytest.mark.guarantee("nothing-lost", fault="the owner of a prefix is gone, and every look at its claim fails once")
+def test_on_a_bad_line_a_dead_owner_is_followed_as_soon_as_on_a_good_one(tmp_path: Path) -> None:
+    harbour = Harbour(tmp_path)
+    claim = Claim(epoch=1, token="theirs", session_id="another", worker="w", at=1.0)
+    harbour.storage.objects["run/pictures/claims/1.json"] = Thing(claim.dump(), "v1", {})
+    berth = Berth(harbour, harbour.session_run())
+    began = harbour.clock.monotonic()
+    while berth.carrier.stage is Stage.CLAIMING:
+        assert harbour.clock.monotonic() < began + 1.2 * SILENCE_SECONDS
+        harbour.storage.faults.clear()
+        harbour.storage.fail("read", Trouble.UNREACHABLE)
+        berth.probe()
+        berth.tick()
 
 
 # Sessions of others
