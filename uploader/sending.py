@@ -7,18 +7,20 @@ when it settled. A server that never gets the last block never makes an object o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from shared.storage.body import FileRange
 from shared.storage.errors import StorageError, Trouble
-from uploader.fingerprint import Running, read_into
+from uploader.fingerprint import Running, behind, read_into
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from shared.storage.body import Body
     from shared.storage.records import ObjectRecord
     from uploader.courier import Courier
+    from uploader.fingerprint import Behind
     from uploader.ledger import Ledger
     from uploader.parcel import Parcel
 
@@ -38,13 +40,18 @@ class Sending:
     md5: str | None = None
 
 
+def _at_once() -> None:
+    """Say that a digest is taken before a block is sent."""
+
+
 class _Guarded:
     """A body whose last block leaves only when the digest of everything, that block included, is the right one."""
 
-    def __init__(self, inner: Body, digest: Running, sha256: str) -> None:
+    def __init__(self, inner: Body, digest: Running, sha256: str, caught_up: Callable[[], None] = _at_once) -> None:
         self._inner = inner
         self._digest = digest
         self._sha256 = sha256
+        self._caught_up = caught_up
 
     @property
     def size(self) -> int:
@@ -58,6 +65,7 @@ class _Guarded:
             if held is not None:
                 yield held
             held = block
+        self._caught_up()
         if self._digest.sha256 != self._sha256:
             raise StorageError(Trouble.CHANGED, "Sending a file", "its content changed while it was sent")
         if held is not None:
@@ -102,7 +110,8 @@ def send_resumable(
         if url is None:
             url = _create(sender, ledger, parcel, kind, metadata)
         try:
-            return _Resumable(sender, parcel, file, sha256, url, sent).run()
+            with behind() as digests:
+                return _Resumable(sender, parcel, file, sha256, url, sent, digests).run()
         except StorageError as error:
             if error.trouble is Trouble.CHANGED:
                 _abandon(sender, ledger, parcel, url)
@@ -119,7 +128,16 @@ def send_resumable(
 class _Resumable:
     """One resumable upload from the server's offset to the end."""
 
-    def __init__(self, sender: Courier, parcel: Parcel, file: BinaryIO, sha256: str, url: str, sent: Sending) -> None:
+    def __init__(
+        self,
+        sender: Courier,
+        parcel: Parcel,
+        file: BinaryIO,
+        sha256: str,
+        url: str,
+        sent: Sending,
+        digests: Behind,
+    ) -> None:
         self._sender = sender
         self._parcel = parcel
         self._file = file
@@ -127,6 +145,7 @@ class _Resumable:
         self._sha256 = sha256
         self._url = url
         self._sent = sent
+        self._digests = digests
         self._digest = Running()
 
     def run(self) -> ObjectRecord | None:
@@ -158,11 +177,11 @@ class _Resumable:
             start,
             end - start,
             block=self._sender.block,
-            tap=digest.update,
+            tap=partial(self._digests.update, digest),
             throttle=self._sender.throttle,
         )
         if end == self._size:
-            body = _Guarded(body, digest, self._sha256)
+            body = _Guarded(body, digest, self._sha256, self._digests.catch_up)
         try:
             offset = self._sender.append(self._url, start, body)
         except StorageError as error:
@@ -171,6 +190,7 @@ class _Resumable:
             self._account(self._ask(), start)
             raise
         if offset == end:
+            self._digests.catch_up()
             self._digest = digest
         self._account(offset, start)
 
