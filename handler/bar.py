@@ -12,7 +12,7 @@ from functools import lru_cache
 _BAR = re.compile(
     r"(?:(?P<name>.*): +|\s*)(?P<percent>\d{1,3})%\|[^|]*\| *"
     r"(?P<done>\S+?)/(?P<total>\S+) \[(?P<elapsed>[^<\]]+)<(?P<remaining>[^,\]]+)"
-    r"(?:, +(?P<rate>[^,\]\s]+))?(?:, (?P<postfix>.*))?\]"
+    r"(?:, +(?P<rate>[^,\]\s]+))?(?:, (?P<postfix>[^\]]*))?\]"
 )
 _INTERVAL = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6}):)?(\d{1,6}):(\d{1,6})")
 _RATE = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)(s/it|it/s)")
@@ -60,6 +60,15 @@ def parse_bar(text: str) -> Bar | None:
         seconds_per_item=_seconds_per_item(match["rate"] or ""),
         postfix=match["postfix"] or "",
     )
+
+
+def part(text: str) -> tuple[str, str]:
+    """Return the bar at the beginning of a clean line, and what was printed right behind it; either may be empty.
+
+    tqdm ends no line, so what is printed next, such as the error that ends a training, continues the bar's.
+    """
+    match = _BAR.search(text[:_LONGEST]) if "%|" in text[:_LONGEST] else None
+    return ("", text) if match is None else (text[: match.end()], text[match.end() :].lstrip())
 
 
 def _count(text: str) -> int | None:

@@ -6,22 +6,29 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.contract.session import Phase
+from handler.activity import Activity
+from handler.bar import parse_bar
+from handler.causes import BROKEN_CHECKPOINT, BROKEN_MODEL, CAUSES, OUTPUT_SPACE, ROOM, SPACE, TRAINING_ROOM
+from handler.config.vocabulary import VALUES, nearest
+from handler.remarks import told
 from shared.errors import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from handler.causes import Cause
     from handler.progress import State
 
 MAX_SENTENCE = 400
 # Errors that end in no traceback (an abort inside CUDA, a crash) stand among the last lines.
 _LAST_LINES = 20
 
-_BEGINNING = re.compile(r"^(Error running job: |Traceback \(most recent call last\):)")
+_SAID = "Error running job:"
+_TRACEBACK = "Traceback (most recent call last):"
 _RESUMED_FROM = re.compile(r"^#### IMPORTANT RESUMING FROM (.+?) ####")
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|NotFound|Timeout)(?::.*)?$")
-_RUNNING_JOB = re.compile(r"^Error running job: (.+)$")
+# Groups of the causes' patterns that stand for others in their sentences.
+_ALIASES = {"asked": "model", "missing": "file", "picture": "path"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,114 +39,20 @@ class Diagnosis:
     sentence: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """``sentence`` may use the pattern's groups by name, and ``{doing}``: what the trainer was at."""
-
-    code: ErrorCode
-    pattern: re.Pattern[str]
-    sentence: str
-
-
-def _rule(code: ErrorCode, pattern: str, sentence: str) -> _Rule:
-    return _Rule(code, re.compile(pattern), sentence)
-
-
-# The first that fits counts: what is special before what is general.
-_RULES = (
-    _rule(
-        ErrorCode.DISK_FULL,
-        r"No space left on device|\bos error 28\b|Disk quota exceeded|\bos error 122\b|unexpected pos \d+ vs \d+",
-        "The disk was full while the trainer was {doing}: give the worker more disk space, or keep fewer checkpoints "
-        "(save.max_step_saves_to_keep).",
-    ),
-    _rule(
-        ErrorCode.HOST_OUT_OF_MEMORY,
-        r"out of shared memory|insufficient shared memory|DataLoader worker .* killed by signal: Bus error",
-        "The shared memory of the container was full while the trainer was {doing}: set num_workers to 0 for the "
-        "dataset, or give the container a larger /dev/shm.",
-    ),
-    _rule(
-        ErrorCode.HOST_OUT_OF_MEMORY,
-        r"killed by signal: Killed|Cannot allocate memory|\bMemoryError\b|DefaultCPUAllocator",
-        "The worker's memory was full while the trainer was {doing}: take a worker with more RAM, or set num_workers "
-        "to 0 and cache latents to disk.",
-    ),
-    _rule(
-        ErrorCode.GPU_OUT_OF_MEMORY,
-        r"CUDA out of memory|OutOfMemoryError|OOM during training step|CUDA error: out of memory|ALLOC_FAILED",
-        "The GPU's memory was full while the trainer was {doing}: lower batch_size or resolution, turn on "
-        "gradient_checkpointing, quantize or low_vram, or take a GPU with more memory.",
-    ),
-    _rule(
-        ErrorCode.MODEL_ACCESS,
-        r"(?:gated repo|40[13] Client Error|Repository Not Found).*huggingface\.co/(?:api/models/)?"
-        r"(?P<model>[\w.-]+/[\w.-]*\w)|Access to model (?P<restricted>\S+) is restricted"
-        r"|^(?:OSError: )?(?P<unknown>\S+) is not a local folder and is not a valid model identifier",
-        "Hugging Face does not give out the model {model}: accept its licence on its page, and set HF_TOKEN on the "
-        "worker to a token that may read it.",
-    ),
-    _rule(
-        ErrorCode.MODEL_ACCESS,
-        r"gated repo|GatedRepoError|RepositoryNotFoundError|is not a valid model identifier|401 Client Error"
-        r"|403 Client Error|403 Forbidden|Invalid (?:username or password|user token)",
-        "Hugging Face does not give out a model that the configuration names: check its name, accept its licence on "
-        "its page, and set HF_TOKEN on the worker to a token that may read it.",
-    ),
-    _rule(
-        ErrorCode.DATASET_EMPTY,
-        r"no images found in (?P<path>.+)",
-        "The trainer found no images in {path}: check the dataset's folder and the types of its files.",
-    ),
-    _rule(
-        ErrorCode.TRAINING_FAILED,
-        r"MetadataIncompleteBuffer|Error while deserializing header|HeaderToo(?:Large|Small)|InvalidHeader",
-        'The checkpoint {resumed} is broken: send the job with "resume": false to begin anew.',
-    ),
-    _rule(
-        ErrorCode.TRAINING_FAILED,
-        r"No such file or directory: '(?P<path>[^']+)'",
-        "The trainer did not find {path}: check that path in the configuration.",
-    ),
-    _rule(
-        ErrorCode.TRAINING_FAILED,
-        r"No module named '(?P<module>[^']+)'",
-        "The toolkit lacks the Python module {module}: set AI_TOOLKIT_PYTHON to the interpreter that ai-toolkit's "
-        "requirements are installed for.",
-    ),
-    _rule(
-        ErrorCode.TRAINING_FAILED,
-        r"Found no NVIDIA driver|No CUDA GPUs are available|CUDA driver version is insufficient|no kernel image is",
-        "The trainer cannot use the worker's GPU: take a worker whose GPU and driver suit the image's CUDA version.",
-    ),
-    _rule(
-        ErrorCode.TRAINING_FAILED,
-        r"Temporary failure in name resolution|Max retries exceeded|LocalEntryNotFoundError|Read timed out",
-        "A download of the trainer failed while it was {doing}: check the worker's network and run the job again.",
-    ),
-)
-
-_DOING = {
-    Phase.STARTING: "starting",
-    Phase.LOADING: "loading",
-    Phase.TRAINING: "training",
-    Phase.SAMPLING: "making samples",
-    Phase.SAVING: "saving a checkpoint",
-}
-
-
 def diagnose(lines: Sequence[str], state: State) -> Diagnosis | None:
     """Return why a trainer that left ``lines`` failed; None where they say nothing about it."""
     evidence = _evidence(lines)
-    for rule in _RULES:
+    for cause in CAUSES:
         for line in evidence:
-            match = rule.pattern.search(line)
+            match = cause.pattern.search(line)
             if match is not None:
-                return Diagnosis(rule.code, _sentence(rule, match, lines, state))
+                return Diagnosis(cause.code, _sentence(cause, match, lines, state))
     error = last_error(lines)
     if error is None:
         return None
-    return Diagnosis(ErrorCode.TRAINING_FAILED, _bounded(f"The trainer failed while {doing(state)}: {error}"))
+    return _without_gpu(state) or Diagnosis(
+        ErrorCode.TRAINING_FAILED, _bounded(f"The trainer failed while {doing(state)}: {error}")
+    )
 
 
 def last_error(lines: Sequence[str]) -> str | None:
@@ -147,36 +60,60 @@ def last_error(lines: Sequence[str]) -> str | None:
     traceback = [line for line in _evidence(lines) if _EXCEPTION.match(line)]
     if traceback:
         return traceback[-1]
-    said = [match.group(1) for line in lines if (match := _RUNNING_JOB.match(line))]
-    return said[-1] if said else None
+    said = [line.removeprefix(_SAID).strip() for line in lines if line.startswith(_SAID)]
+    return said[-1] or None if said else None
 
 
 def doing(state: State) -> str:
-    """Return what the trainer was at, as it stands behind «while»: with the step, once there is one."""
-    step = f" at step {state.progress.step}" if state.progress.total else ""
-    return f"{_DOING.get(state.phase, 'at work')}{step}"
+    """Return what the trainer was at, as it stands behind «while»: with the step or the file, once there is one."""
+    if state.activity is Activity.DOWNLOADING:
+        return f"{state.activity} ({state.download})"
+    return f"{state.activity} at step {state.progress.step}" if state.training else str(state.activity)
 
 
 def _evidence(lines: Sequence[str]) -> Sequence[str]:
-    """Return what was said from the error's beginning on; without a beginning, the last lines."""
-    said = [number for number, line in enumerate(lines) if line.startswith("Error running job: ")]
-    if said:
-        return lines[said[-1] :]
-    tracebacks = [number for number, line in enumerate(lines) if _BEGINNING.match(line)]
-    return lines[tracebacks[0] :] if tracebacks else lines[-_LAST_LINES:]
+    """Return what was said from the error's beginning on; without a beginning, the last lines behind any bar.
+
+    Without the frames of tracebacks, which show the source of many errors that did not happen.
+    """
+    said = [number for number, line in enumerate(lines) if line.startswith(_SAID)]
+    tracebacks = [number for number, line in enumerate(lines) if line.startswith(_TRACEBACK)]
+    first = said[-1:] or tracebacks[:1]
+    evidence = lines[first[0] :] if first else _last_words(lines[-_LAST_LINES:])
+    return [line for line in evidence if not line.startswith((" ", "\t"))]
 
 
-def _sentence(rule: _Rule, match: re.Match[str], lines: Sequence[str], state: State) -> str:
+def _last_words(lines: Sequence[str]) -> Sequence[str]:
+    """Return what came after the last bar: what came before it was survived."""
+    bars = [number for number, line in enumerate(lines) if parse_bar(line)]
+    return lines[bars[-1] + 1 :] if bars else lines
+
+
+def _sentence(cause: Cause, match: re.Match[str], lines: Sequence[str], state: State) -> str:
+    groups = {_ALIASES.get(name, name): text for name, text in match.groupdict().items() if text is not None}
+    words = {
+        "doing": doing(state),
+        "room": ROOM.get(state.activity, TRAINING_ROOM),
+        "space": SPACE.get(state.activity, OUTPUT_SPACE),
+        "broken": _broken(lines),
+        "meant": nearest(groups.get("name", ""), VALUES),
+    }
+    return _bounded(cause.sentence.format(**words, **groups))
+
+
+def _broken(lines: Sequence[str]) -> str:
     resumed = [found.group(1) for line in lines if (found := _RESUMED_FROM.match(line))]
-    was = state.model_copy(update={"phase": state.out_of_memory}) if _is_gpu(rule) and state.out_of_memory else state
-    groups = {name: text for name, text in match.groupdict().items() if text is not None}
-    model = groups.get("model") or groups.get("restricted") or groups.get("unknown")
-    words = {**groups, "model": model, "doing": doing(was), "resumed": resumed[-1] if resumed else "that the run loads"}
-    return _bounded(rule.sentence.format(**words))
+    return BROKEN_CHECKPOINT.format(path=resumed[-1]) if resumed else BROKEN_MODEL
 
 
-def _is_gpu(rule: _Rule) -> bool:
-    return rule.code is ErrorCode.GPU_OUT_OF_MEMORY
+def _without_gpu(state: State) -> Diagnosis | None:
+    """Return what is to be said of a trainer that saw no GPU and failed at something else."""
+    blind = told(remark for remark in state.remarks if remark.kind == "no_gpu")
+    if not blind:
+        return None
+    return Diagnosis(
+        ErrorCode.GPU_UNUSABLE, _bounded(f"{blind[0]} Run the job again, on a worker with a newer driver.")
+    )
 
 
 def _bounded(text: str) -> str:

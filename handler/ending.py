@@ -8,28 +8,22 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from handler.activity import Activity
 from handler.diagnose import Diagnosis, diagnose, doing
-from handler.progress import HALVES, VARIANTS
+from handler.expected import made_what_it_should
+from handler.remarks import told
 from handler.watch import Stop
-from shared import folders
 from shared.contract.session import Ending, Outcome
 from shared.errors import ErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
+    from handler.expected import Expected
     from handler.inventory import Inventory
     from handler.progress import State
     from handler.watch import Watched
 
-_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
-# The folder of a VAE has no file that completes it.
-_VAE_FOLDER = "_diffusers"
-_WITHOUT_CHECKPOINT = frozenset({"generate", "extract", "mod", "merge"})
-_PROCESSES_WITHOUT_CHECKPOINT = ("_generator", "_img2img", "Captioner", "_tagger", "dataset_tools", "sync_from_")
 # As a signal's number, and as a shell in between reports it. Until July 2026 ai-toolkit died of SIGINT.
 _INTERRUPTED = frozenset({-signal.SIGINT, 128 + signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGTERM})
 _KILLED = frozenset({-signal.SIGKILL, 128 + signal.SIGKILL})
@@ -68,15 +62,13 @@ _STOPS = {
         ),
     ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What a run is to leave: files named after the job, or after an embedding's trigger; or just anything."""
-
-    name: str
-    trigger: str | None = None
-    checkpoint: bool = True
+_STALLED_DOWNLOAD = (
+    "Nothing moved for TRAINING_STALL_SECONDS while the trainer was {doing}, so it was ended: run the job again (with "
+    "HF_HOME on a network volume the download goes on where it was); if it stalls again, set HF_HUB_DISABLE_XET=1 on "
+    "the endpoint."
+)
+# What a key that was ignored may have caused.
+_PERHAPS_OF_A_KEY = frozenset({ErrorCode.INVALID_CONFIG, ErrorCode.TRAINING_FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,26 +79,22 @@ class Verdict:
     notes: tuple[str, ...] = ()
 
 
-def expected(config: Mapping[str, Any], name: str) -> Expected:
-    """Return what the job of a configuration (as parsed) is to leave behind."""
-    section = config.get("config")
-    processes = section.get("process") if isinstance(section, dict) else None
-    kinds = [process for process in processes or () if isinstance(process, dict)] if isinstance(processes, list) else []
-    types = [str(process.get("type", "")) for process in kinds]
-    embeddings = [process["embedding"] for process in kinds if isinstance(process.get("embedding"), dict)]
-    triggers = [str(embedding["trigger"]) for embedding in embeddings if embedding.get("trigger")]
-    without = bool(types) and all(any(mark in kind for mark in _PROCESSES_WITHOUT_CHECKPOINT) for kind in types)
-    return Expected(
-        name=name,
-        trigger=triggers[0] if triggers else None,
-        checkpoint=not without and config.get("job") not in _WITHOUT_CHECKPOINT,
-    )
+def judge(
+    watched: Watched, before: Inventory, after: Inventory, expected: Expected, at: float, strange: str | None = None
+) -> Verdict:
+    """Return how the training ended at ``at`` (Unix seconds), given what was in the output before and after.
+
+    ``strange`` is the first key of its configuration that ai-toolkit does not know.
+    """
+    verdict = _judged(watched, before.changed(after), expected, at)
+    ending, notes = verdict.ending, (*verdict.notes, *told(watched.state.remarks))
+    if strange and ending.error_code in _PERHAPS_OF_A_KEY:
+        ending = ending.model_copy(update={"error": f"{ending.error} ai-toolkit ignores {strange}."})
+    return Verdict(ending, notes)
 
 
-def judge(watched: Watched, before: Inventory, after: Inventory, expected: Expected, at: float) -> Verdict:
-    """Return how the training ended at ``at`` (Unix seconds), given what was in the output before and after."""
+def _judged(watched: Watched, written: frozenset[str], expected: Expected, at: float) -> Verdict:
     state = watched.state
-    written = before.changed(after)
     made = made_what_it_should(written, expected)
     if watched.exit_code == 0 and made and not state.stopped:
         return _finished(watched, at)
@@ -126,45 +114,17 @@ def judge(watched: Watched, before: Inventory, after: Inventory, expected: Expec
     return _failed(_explained(watched) or _unexplained(watched.exit_code, state), watched, at)
 
 
-def made_what_it_should(written: Iterable[str], expected: Expected) -> bool:
-    """Return whether the files ``written`` by a run include what it was to leave at its end."""
-    if not expected.checkpoint:
-        return any(_is_product(PurePosixPath(path)) for path in written)
-    paths = [PurePosixPath(path) for path in written]
-    stems = {expected.name + variant for variant in VARIANTS} | ({expected.trigger} if expected.trigger else set())
-    if any(_is_final_file(path, stems) or _is_in_final_folder(path, stems) for path in paths):
-        return True
-    halves = {half for path in paths for half in HALVES if path.stem.endswith(half)}
-    final = {half for path in paths for half in HALVES if path.stem == expected.name + half}
-    return bool(final) and final == halves
-
-
-def _is_final_file(path: PurePosixPath, stems: Iterable[str]) -> bool:
-    return path.suffix in _SUFFIXES and path.name.removesuffix(path.suffix) in stems
-
-
-def _is_in_final_folder(path: PurePosixPath, stems: Iterable[str]) -> bool:
-    # The first component is the run's own folder, which has the job's name as well.
-    around = set(path.parts[1:-1])
-    if path.name == folders.LAST:
-        return not around.isdisjoint(stems)
-    return path.suffix in _SUFFIXES and not around.isdisjoint(stem + _VAE_FOLDER for stem in stems)
-
-
-def _is_product(path: PurePosixPath) -> bool:
-    hidden = any(part.startswith(".") for part in path.parts)
-    return not hidden and path.parts[0] != "logs" and path.name != "config.yaml"
-
-
 def _finished(watched: Watched, at: float, notes: tuple[str, ...] = ()) -> Verdict:
     if watched.state.nan_since is not None:
         return _failed(_nan(watched.state.nan_since), watched, at, notes)
     ending = Ending(outcome=Outcome.FINISHED, by_itself=True, at=at)
-    return Verdict(ending, (*notes, *_notes(watched.state)))
+    return Verdict(ending, notes)
 
 
 def _ended_by_us(stop: Stop, state: State, at: float) -> Verdict:
     outcome, code, sentence = _STOPS[stop]
+    if stop is Stop.STALLED and state.activity is Activity.DOWNLOADING:
+        sentence = _STALLED_DOWNLOAD
     error = sentence.format(doing=doing(state))
     return Verdict(Ending(outcome=outcome, by_itself=False, error_code=code, error=error, at=at))
 
@@ -178,7 +138,7 @@ def _failed(diagnosis: Diagnosis, watched: Watched, at: float, notes: tuple[str,
     by_itself = watched.exit_code is not None and 0 <= watched.exit_code < _BY_SIGNAL
     code, error = diagnosis.code, diagnosis.sentence
     ending = Ending(outcome=Outcome.FAILED, by_itself=by_itself, error_code=code, error=error, at=at)
-    return Verdict(ending, (*notes, *_notes(watched.state)))
+    return Verdict(ending, notes)
 
 
 def _unseen(watched: Watched, *, made: bool, at: float) -> Verdict:
@@ -241,9 +201,3 @@ def _nan(since: int) -> Diagnosis:
         f"The loss is not a number since step {since}, and what was saved after it is of no use: lower the learning "
         "rate, or train with bf16 instead of fp16.",
     )
-
-
-def _notes(state: State) -> tuple[str, ...]:
-    if not state.skipped:
-        return ()
-    return (f"{state.skipped} batches were left out because the GPU's memory was full.",)

@@ -8,10 +8,9 @@ they were, and those that the log already holds are skipped: none is repeated, n
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from handler.bar import parse_bar
+from handler.bar import parse_bar, part
 from handler.blot import Blot
 from handler.console import Line, LineReader
 from handler.log_file import LogFile, to_stdout
@@ -22,7 +21,7 @@ from shared.contract.document import Document
 from shared.secrecy import mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from shared.layout import SessionFolder
@@ -124,13 +123,15 @@ class Follower:
 
     def _take(self, lines: Iterable[Line]) -> None:
         shown: list[str] = []
-        for raw in lines:
-            # Before anything is remembered of it: what is held back is noted on the disk.
-            line = replace(raw, text=mask(raw.text, self._secrets))
+        for line in _parted(self._masked(raw) for raw in lines):
             self._state = advance(self._state, line, self._run, self._clock.now())
             self._thinning, texts = thin(self._thinning, line)
             shown += texts
         self._log.add(shown)
+
+    def _masked(self, line: Line) -> Line:
+        """Return the line without secrets. Before anything is remembered of it: what is held back is on the disk."""
+        return Line(mask(line.text, self._secrets), redraw=line.redraw)
 
     def _next_bytes(self) -> bytes:
         try:
@@ -155,6 +156,16 @@ class Follower:
         )
         with suppress(OSError):  # A full disk must not end the supervision; the older note still holds.
             note.write(position_file(self._session))
+
+
+def _parted(lines: Iterable[Line]) -> Iterator[Line]:
+    """Yield the lines, with what stands right behind a bar in a line of its own."""
+    for line in lines:
+        bar, rest = part(line.text)
+        if bar:
+            yield Line(bar, redraw=line.redraw)
+        if rest or not bar:
+            yield Line(rest, redraw=line.redraw and not bar)
 
 
 def _size(path: Path) -> int:

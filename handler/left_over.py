@@ -78,7 +78,7 @@ class LeftOver:
             return Verdict(self._ending(Outcome.INTERRUPTED, NEVER_BEGAN), session.warnings), ()
         training = Training(self._book, _config(self._folder), self._workshop, fresh=False)
         verdict = await training.to_the_end(self._root, self._stop)
-        return Verdict(verdict.ending, (*session.warnings, *verdict.notes)), training.tail
+        return Verdict(verdict.ending, (*self._book.session.warnings, *verdict.notes)), training.tail
 
     async def _close(
         self, verdict: Verdict, tail: tuple[str, ...], most_seconds: float | None = None

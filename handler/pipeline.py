@@ -13,7 +13,8 @@ from handler.book import LOST
 from handler.closing import beating, close
 from handler.config import dump_config
 from handler.drain import newest_word
-from handler.ending import Verdict, expected
+from handler.ending import Verdict
+from handler.expected import expected
 from handler.restore import Restored, put_right, restore, trained_halves
 from handler.rewrite import put_in_place, rewrite
 from handler.stage import Staged, StagedTree, stage
@@ -234,7 +235,7 @@ class JobRun:
             error="The job was cancelled.",
             at=self._workshop.clock.now(),
         )
-        return Verdict(self._book.session.ending or cancelled)
+        return Verdict(self._book.session.ending or cancelled, self._training.notes if self._training else ())
 
 
 def _told(restored: Restored) -> tuple[str, ...]:

@@ -13,14 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from handler.activity import Activity, begun, is_download
 from handler.bar import Bar, parse_bar
+from handler.remarks import Remark, noticed
 from shared.contract.document import Record
-from shared.contract.session import Phase, Progress, Saved
+from shared.contract.session import Progress, Saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from handler.console import Line
+    from shared.contract.session import Phase
 
 # Wan 2.2 is two models, and a checkpoint of both is logged under the name that neither has.
 HALVES = ("_high_noise", "_low_noise")
@@ -28,8 +31,9 @@ HALVES = ("_high_noise", "_low_noise")
 VARIANTS = ("", "_LoRA", "_refiner", "_t2i", "_cn", "_clip", "_ip", "_adapter")
 SUFFIX = ".safetensors"
 
-_BEFORE_TRAINING = (Phase.STARTING, Phase.LOADING)
 _SAMPLING_BARS = re.compile(r"Generating (images|samples)", re.IGNORECASE)
+# The name of a file in a repository, and a little more.
+_LONGEST_DOWNLOAD = 120
 _METRIC = re.compile(r"(\S+): (\S+)")
 # More than any run saves; what is older has long been delivered.
 _MOST_SAVED = 2000
@@ -39,20 +43,30 @@ _STEP_IN_NAME = re.compile(r"_(\d{9})(?:_high_noise|_low_noise)?(?:\.\w+)?$")
 class State(Record):
     """What the output has told so far. Steps are as the training's bar counts them.
 
-    ``saving_step``: the step of the save under way, None for the last one. ``skipped``: batches left out because the
-    GPU's memory was full. ``out_of_memory``: the phase in which it was. ``nan_since``: the step since which every loss
-    was not a number. ``stopped``: ai-toolkit said that it was interrupted (and exits with 0 nevertheless).
+    ``download``: the file of the newest download, and how much of it is there. ``saving_step``: the step of the save
+    under way, None for the last one. ``nan_since``: the step since which every loss was not a number. ``stopped``:
+    ai-toolkit said that it was interrupted (and exits with 0 nevertheless).
     """
 
-    phase: Phase = Phase.STARTING
+    activity: Activity = Activity.STARTING
+    download: str = ""
     progress: Progress = Progress()
     saved: tuple[Saved, ...] = ()
     start_step: int | None = None
     saving_step: int | None = None
-    skipped: int = 0
-    out_of_memory: Phase | None = None
     nan_since: int | None = None
     stopped: bool = False
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def phase(self) -> Phase:
+        """Return where the run stands."""
+        return self.activity.phase
+
+    @property
+    def training(self) -> bool:
+        """Return whether the steps have begun."""
+        return self.progress.total is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +86,12 @@ def advance(state: State, line: Line, run: Run, at: float) -> State:
     """Return the state after ``line``, which was read at ``at`` (Unix seconds)."""
     bar = parse_bar(line.text)
     if bar is not None:
-        return _after_bar(state, bar, run)
-    if line.redraw or not line.text:
+        return _after_bar(state, bar, line.text, run)
+    if line.redraw:
+        return _downloading(state, line.text) if is_download(line.text) else state
+    if not line.text:
         return state
-    if state.phase is Phase.STARTING:
-        state = _with(state, phase=Phase.LOADING)
-    for pattern, rule in _RULES:
-        match = pattern.search(line.text)
-        if match is not None:
-            return rule(state, match, run, at)
-    return state
+    return _after_line(_with(state, remarks=noticed(state.remarks, line.text)), line.text, run, at)
 
 
 def expand(path: str, step: int | None, run: Run) -> tuple[str, ...]:
@@ -124,12 +134,25 @@ def _relative(path: str, output: Path) -> str | None:
 # Bars.
 
 
-def _after_bar(state: State, bar: Bar, run: Run) -> State:
+def _after_bar(state: State, bar: Bar, drawn: str, run: Run) -> State:
     if bar.name == run.name.strip() and bar.done is not None and bar.total is not None:
         return _after_training_bar(state, bar)
     if _SAMPLING_BARS.match(bar.name):
-        return _with(state, phase=Phase.SAMPLING)
-    return _with(state, phase=Phase.LOADING) if state.phase is Phase.STARTING else state
+        return state if state.activity is Activity.BASELINE else _with(state, activity=Activity.SAMPLING)
+    if is_download(drawn) and not bar.finished:
+        return _downloading(state, f"{bar.name}, {bar.fraction:.0%}")
+    # Most bars have no name, and belong to what the line before them says.
+    unknown = state.activity in (Activity.STARTING, Activity.DOWNLOADING)
+    return _preparing(state, begun(bar.name) or (Activity.LOADING if unknown else state.activity))
+
+
+def _downloading(state: State, text: str) -> State:
+    return _with(_preparing(state, Activity.DOWNLOADING), download=text[:_LONGEST_DOWNLOAD])
+
+
+def _preparing(state: State, activity: Activity) -> State:
+    """Return the state with what is done before the first step; later the same words mean less."""
+    return state if state.training else _with(state, activity=activity)
 
 
 def _after_training_bar(state: State, bar: Bar) -> State:
@@ -145,9 +168,9 @@ def _after_training_bar(state: State, bar: Bar) -> State:
         eta_seconds=bar.remaining,
     )
     # tqdm also draws a bar again that has stood still for ten seconds, as during a long save.
-    moved = (progress.step, progress.loss) != (old.step, old.loss) or state.phase in _BEFORE_TRAINING
-    phase = Phase.TRAINING if moved else state.phase
-    return _with(state, phase=phase, progress=progress, nan_since=_nan_since(state, loss, progress.step))
+    moved = (progress.step, progress.loss) != (old.step, old.loss) or not state.training
+    activity = Activity.TRAINING if moved else state.activity
+    return _with(state, activity=activity, progress=progress, nan_since=_nan_since(state, loss, progress.step))
 
 
 def _nan_since(state: State, loss: float | None, step: int) -> int | None:
@@ -173,16 +196,19 @@ def _finite(value: float | None) -> float | None:
 # Ordinary lines.
 
 
-def _loading(state: State, _match: re.Match[str], _run: Run, _at: float) -> State:
-    return _with(state, phase=Phase.LOADING)
-
-
-def _sampling(state: State, _match: re.Match[str], _run: Run, _at: float) -> State:
-    return _with(state, phase=Phase.SAMPLING)
+def _after_line(state: State, text: str, run: Run, at: float) -> State:
+    activity = begun(text) or (Activity.LOADING if state.activity is Activity.STARTING else None)
+    if activity is not None:
+        state = _preparing(state, activity)
+    for pattern, rule in _RULES:
+        match = pattern.search(text)
+        if match is not None:
+            return rule(state, match, run, at)
+    return state
 
 
 def _saving(state: State, match: re.Match[str], _run: Run, _at: float) -> State:
-    return _with(state, phase=Phase.SAVING, saving_step=int(match.group(1)))
+    return _with(state, activity=Activity.SAVING, saving_step=int(match.group(1)))
 
 
 def _saved_checkpoint(state: State, match: re.Match[str], run: Run, at: float) -> State:
@@ -212,14 +238,6 @@ def _found_step(state: State, match: re.Match[str], _run: Run, _at: float) -> St
     return _with(state, start_step=step, progress=state.progress.model_copy(update={"step": step}))
 
 
-def _skipped(state: State, _match: re.Match[str], _run: Run, _at: float) -> State:
-    return _with(state, phase=Phase.TRAINING, skipped=state.skipped + 1)
-
-
-def _out_of_memory(state: State, match: re.Match[str], _run: Run, _at: float) -> State:
-    return _with(state, out_of_memory=Phase.TRAINING if "training step" in match.group() else state.phase)
-
-
 def _nan(state: State, _match: re.Match[str], _run: Run, _at: float) -> State:
     return _with(state, nan_since=state.progress.step if state.nan_since is None else state.nan_since)
 
@@ -233,20 +251,16 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[State, re.Match[str], Run, float]
     (re.compile(r"^Saved checkpoint to (.+)$"), _saved_checkpoint),
     (re.compile(r"^Saved optimizer to (.+)$"), _saved_optimizer),
     (re.compile(r"^Could not save optimizer$"), _lost_optimizer),
-    (re.compile(r"^Generating baseline samples"), _sampling),
     (re.compile(r"^Found step (\d{1,12}) in metadata"), _found_step),
-    (re.compile(r"^# OOM during training step, skipping batch"), _skipped),
-    (re.compile(r"CUDA out of memory|OutOfMemoryError|OOM during training step"), _out_of_memory),
     (re.compile(r"^loss is nan$"), _nan),
     (re.compile(r"^Job stopped$"), _stopped),
-    (re.compile(r"^(?:# Running job:|Loading |Quantizing |Caching |Dataset: )"), _loading),
 )
 
 
 def _with_saved(state: State, paths: tuple[str, ...], step: int | None, at: float) -> State:
     again = tuple(saved for saved in state.saved if saved.path not in paths)
     new = tuple(Saved(path=path, step=step, at=at) for path in paths)
-    return _with(state, phase=Phase.SAVING, saved=(*again, *new)[-_MOST_SAVED:])
+    return _with(state, activity=Activity.SAVING, saved=(*again, *new)[-_MOST_SAVED:])
 
 
 def _with(state: State, **changes: object) -> State:

@@ -7,11 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from handler.book import LOST
-from handler.ending import Expected, Verdict, expected, judge
+from handler.config.strange import strange_keys
+from handler.ending import Verdict, judge
+from handler.expected import Expected, expected
 from handler.follow import Follower
 from handler.inventory import Inventory, before_file, take_inventory
 from handler.log_file import console
 from handler.progress import Run
+from handler.remarks import is_told, told
 from handler.trainer import start
 from handler.uploader_watch import SILENT, UploaderWatch
 from handler.watch import watch
@@ -42,9 +45,11 @@ class Training:
         self._folder = book.folder
         self._workshop = workshop
         self._expected: Expected = expected(config, book.session.name)
+        self._strange = next(strange_keys(config), None)
         self._secrets = secrets_of(workshop.environ)
         self._uploader = UploaderWatch(book.folder, workshop)
-        self._warnings = tuple(warning for warning in book.session.warnings if warning != SILENT)
+        # What an earlier handler noted of this trainer is read from its output again.
+        self._warnings = tuple(each for each in book.session.warnings if each != SILENT and not is_told(each))
         # Of earlier attempts; what is saved now comes behind them.
         self._earlier = book.session.saved
         run = Run(
@@ -67,6 +72,11 @@ class Training:
         """Return the newest lines of the log."""
         return self._follower.tail
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what went wrong so far without ending anything: in the training, and with its uploads."""
+        return (*told(self._follower.state.remarks), *self._uploader.finally_told)
+
     def begin(self) -> ProcessIdentity:
         """Start the trainer and return the root of its tree. Raises as ``start`` of handler.trainer does."""
         take_inventory(self._folder.output).write(before_file(self._folder))
@@ -88,20 +98,21 @@ class Training:
         )
         before = Inventory.read(before_file(self._folder)) or Inventory()
         after = take_inventory(self._folder.output)
-        verdict = judge(watched, before, after, self._expected, self._workshop.clock.now())
+        verdict = judge(watched, before, after, self._expected, self._workshop.clock.now(), self._strange)
         self._note(watched.state.phase, self._warnings)
         log.info("trainer_ended", session=self._book.session.session_id, outcome=verdict.ending.outcome)
-        return Verdict(verdict.ending, (*verdict.notes, *self._uploader.own))
+        return Verdict(verdict.ending, (*verdict.notes, *self._uploader.finally_told))
 
     def _report(self, report: Report) -> None:
         if self._book.lost:
             raise FerryError(ErrorCode.PREFIX_IN_USE, LOST)
         saved = self._book.session.saved
         self._uploader.look(self._book.session.attempt)
-        self._note(report.state.phase, (*self._warnings, *self._uploader.own))
+        remarks = told(report.state.remarks)
+        self._note(report.state.phase, (*self._warnings, *remarks, *self._uploader.own))
         if self._book.session.saved != saved:
             self._book.write()
-        self._workshop.reporter.tell(self._book.session, self._uploader.warnings)
+        self._workshop.reporter.tell(self._book.session, (*self._uploader.warnings, *remarks))
 
     def _note(self, phase: Phase, warnings: tuple[str, ...]) -> None:
         state = self._follower.state

@@ -37,15 +37,19 @@ class UploaderWatch:
         self._silent = False
         self._longest = 0.0
         self._warned: tuple[str, ...] = ()
+        self._lag_limit = workshop.settings.upload.lag_alarm_seconds
+        self._longest_lag = 0.0
+        self._late = False
 
     @property
     def own(self) -> tuple[str, ...]:
-        """Return what the uploader itself cannot tell: that it is silent, or was."""
-        if self._silent:
-            return (SILENT,)
-        if not self._longest:
-            return ()
-        return (f"The uploader was silent for {self._longest / 60:.0f} minutes; what was written meanwhile waited.",)
+        """Return what the uploader itself cannot tell: that it is silent, or was, and how far it was behind once."""
+        return (*self._silence(), *(() if self._late else self._lag()))
+
+    @property
+    def finally_told(self) -> tuple[str, ...]:
+        """Return what there is to tell of a training's uploads when it has ended."""
+        return (*self._silence(), *self._lag())
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -63,12 +67,26 @@ class UploaderWatch:
             self._since += unseen
         upload = newest_word(self._folder, attempt)
         self._warned = upload.warnings if upload is not None else ()
+        lag = upload.lag_seconds if upload is not None else 0.0
+        self._late, self._longest_lag = lag >= self._lag_limit, max(lag, self._longest_lag)
         beat = self._read()
         if beat is not None and beat != self._beat:
             self._moved(beat, now)
         elif not self._silent and now - self._since >= UPLOADER_SILENCE_SECONDS:
             self._silent = True
             log.error("uploader_silent", session=self._folder.session_id, seconds=round(now - self._since))
+
+    def _silence(self) -> tuple[str, ...]:
+        if self._silent:
+            return (SILENT,)
+        if not self._longest:
+            return ()
+        return (f"The uploader was silent for {self._longest / 60:.0f} minutes; what was written meanwhile waited.",)
+
+    def _lag(self) -> tuple[str, ...]:
+        if self._longest_lag < self._lag_limit:
+            return ()
+        return (f"A checkpoint waited for {self._longest_lag / 60:.0f} minutes to be uploaded.",)
 
     def _moved(self, beat: tuple[int, int], now: float) -> None:
         if self._silent:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from handler.config.names import inner_config, model_name, name_problems
 from handler.config.problems import ConfigError, kind
+from handler.config.strange import strange_architectures, strange_keys
 from handler.config.yaml_text import EXPONENT, MAX_BYTES, MAX_DEPTH, MAX_VALUES, WrittenFloat, load_yaml
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ _SCALARS = (str, bool, int, float, dt.date, type(None))
 _LONGEST_KEY = 200
 # What a tensor's integer or a seed can be; Python cannot even write down what has some thousand digits.
 _MOST_BITS = 64
+# To find what was meant takes a millisecond.
+_MOST_STRANGE = 20
 
 
 def parse_config(source: str | Mapping[str, object]) -> dict[str, Any]:
@@ -51,6 +55,10 @@ def config_warnings(config: Mapping[str, Any]) -> Iterator[str]:
     for place, value in _leaves(config, ""):
         if isinstance(value, dt.date):
             yield f"{place} is a date, which ai-toolkit cannot take; put it in quotes"
+    for key in islice(strange_keys(config), _MOST_STRANGE):
+        yield f"ai-toolkit ignores {key}"
+    for architecture in islice(strange_architectures(config), _MOST_STRANGE):
+        yield f"{architecture}, and ai-toolkit takes a model that it does not know for Stable Diffusion"
 
 
 def _leaves(value: object, place: str) -> Iterator[tuple[str, object]]:

@@ -19,7 +19,7 @@ from shared import folders
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from handler.ending import Expected
+    from handler.expected import Expected
     from shared.storage.records import ObjectRecord
 
 OPTIMIZER = "optimizer.pt"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from threading import Event
 
-    from handler.ending import Expected
+    from handler.expected import Expected
     from handler.restore.choice import Checkpoint, Kept, Left
     from shared.storage.client import Storage
     from shared.storage.records import ObjectRecord

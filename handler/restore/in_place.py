@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from handler.ending import Expected
+    from handler.expected import Expected
     from shared.contract.session import Saved
 
 # Hidden, so that neither ai-toolkit nor the uploader takes notice of it.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from handler.config import model_name
 from handler.config.problems import quoted, told
-from handler.rewrite.beside import inside, placed, plan_moves
+from handler.rewrite.beside import placed, plan_moves
+from handler.rewrite.companions import emptiness, lacking, training_folders
 from handler.rewrite.complete import completed
 from handler.rewrite.inputs import Inputs
 from handler.rewrite.json_dataset import MAX_BYTES as LARGEST_JSON
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
     from handler.stage.tree import StagedTree
     from shared.layout import SessionFolder
 
-# What ai-toolkit trains on.
-_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-_VIDEOS = frozenset({".mp4", ".avi", ".mov", ".webm", ".mkv", ".wmv", ".m4v", ".flv"})
-_SOUNDS = frozenset({".mp3", ".wav", ".flac", ".aac", ".ogg", ".m4a"})
-_MEDIA = _PICTURES | _VIDEOS | _SOUNDS
 # What cuts a path short in the forms that hold it in the middle of a text.
 _CUTTING = {Form.PROMPTS: "--", Form.COMMAS: ","}
 
@@ -63,13 +59,15 @@ def rewrite(config: Mapping[str, Any], *, tree: StagedTree, session: SessionFold
     rewriter = _Rewriter(inputs, tree, session)
     rewritten = map_paths(config, rewriter.replacement)
     _refuse(rewriter.problems, tree)
-    _refuse(rewriter.empty, tree, ErrorCode.DATASET_EMPTY)
+    folders = tuple(training_folders(config, tree, inputs, rewriter.moves))
+    _refuse([problem for folder in folders if (problem := emptiness(folder))], tree, ErrorCode.DATASET_EMPTY)
+    lonely = (warning for folder in folders for warning in lacking(folder, tree, inputs))
     return Rewritten(
         config=rewritten,
         dataset=tree.root,
         moves=rewriter.moves,
         json_datasets=tuple(rewriter.json_datasets.values()),
-        warnings=told((*warnings, *inputs.warnings)),
+        warnings=told((*warnings, *inputs.warnings, *lonely)),
     )
 
 
@@ -91,7 +89,6 @@ class _Rewriter:
         self.moves = plan_moves(inputs.all(), tree)
         self.json_datasets: dict[str, JsonDataset] = {}
         self.problems: list[str] = []
-        self.empty: list[str] = []
 
     def replacement(self, reference: Reference) -> str:
         """Return what is to stand in place of ``reference``."""
@@ -110,21 +107,12 @@ class _Rewriter:
         staged = self._inputs.staged(reference)
         if staged is None:
             return None
-        if reference.kind is Kind.TRAINING:
-            path = self._json(staged) if staged in self._tree.files else self._training_folder(staged, reference.place)
-        else:
-            path = self._placed(staged)
+        is_json = reference.kind is Kind.TRAINING and staged in self._tree.files
+        path = self._json(staged) if is_json else self._placed(staged)
         return _checked(str(path), reference.form)
 
     def _placed(self, staged: str) -> Path:
         return placed(staged, self._tree.root, self.moves)
-
-    def _training_folder(self, staged: str, place: str) -> Path:
-        leaving = [move.source for move in self.moves if inside(move.source, staged)]
-        staying = (path for path in self._tree.files if not any(path == one or inside(path, one) for one in leaving))
-        if not any(inside(path, staged) and PurePosixPath(path).suffix.lower() in _MEDIA for path in staying):
-            self.empty.append(f"{place} ({staged or '.'}) holds no picture, video or sound to train on")
-        return self._placed(staged)
 
     def _json(self, staged: str) -> Path:
         """Rewrite a JSON dataset, once however often it is named, and return where it will lie."""

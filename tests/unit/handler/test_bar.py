@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from handler.bar import Bar, parse_bar
+from handler.bar import Bar, parse_bar, part
 
 
 def test_the_training_bar() -> None:
@@ -66,3 +66,24 @@ def test_a_line_longer_than_any_bar_is_none_and_costs_nothing() -> None:
     # Each of these takes minutes where the whole line is searched.
     for line in ("x" * 60_000 + "%|", ": " * 30_000 + "1%|", ":  1%|" * 10_000, "n: 1%| " + "1/" * 30_000):
         assert parse_bar(line) is None
+
+
+BAR = "lora:  25%|##5       | 500/2000 [10:00<30:00,  1.20s/it, lr: 1.0e-04 loss: nan]"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (BAR, (BAR, "")),
+        (
+            f"{BAR}Error running job: list index [3] is out of range",
+            (BAR, "Error running job: list index [3] is out of range"),
+        ),
+        (f"{BAR} {'x' * 5000}", (BAR, "x" * 5000)),
+        ("Saving at step 10", ("", "Saving at step 10")),
+        ("25%| of the people", ("", "25%| of the people")),
+        ("", ("", "")),
+    ],
+)
+def test_what_is_printed_right_behind_a_bar(text: str, parts: tuple[str, str]) -> None:
+    assert part(text) == parts

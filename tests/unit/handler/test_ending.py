@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from handler.ending import Expected, Verdict, expected, judge, made_what_it_should
+from handler.activity import Activity
+from handler.ending import Verdict, judge
+from handler.expected import Expected, expected, made_what_it_should
 from handler.inventory import Inventory, Mark
 from handler.progress import State
+from handler.remarks import Remark
 from handler.watch import Stop, Watched
-from shared.contract.session import Ending, Outcome, Phase, Progress, Saved
+from shared.contract.session import Ending, Outcome, Progress, Saved
 from shared.errors import ErrorCode
 
 FINAL = "lora/lora.safetensors"
 STEP = "lora/lora_000000010.safetensors"
-TRAINING = State(phase=Phase.TRAINING, progress=Progress(step=7, total=40))
+TRAINING = State(activity=Activity.TRAINING, progress=Progress(step=7, total=40))
 
 
 def inventory(*paths: str, at: int = 1) -> Inventory:
@@ -128,10 +131,23 @@ def test_without_an_exit_code_the_disk_decides_and_the_answer_says_so() -> None:
     assert failed.ending.error_code is ErrorCode.DISK_FULL
 
 
-def test_batches_that_were_left_out_are_mentioned() -> None:
-    assert judged(0, FINAL, state=TRAINING.model_copy(update={"skipped": 2})).notes == (
-        "2 batches were left out because the GPU's memory was full.",
-    )
+@pytest.mark.parametrize(
+    ("code", "stopped", "tail"),
+    [
+        (0, None, ()),
+        (1, None, ("Error running job: boom",)),
+        (None, Stop.CANCELLED, ()),
+        (-2, None, ()),
+        (-9, None, ()),
+    ],
+)
+def test_what_went_wrong_on_the_way_is_mentioned_however_it_ended(
+    code: int | None, stopped: Stop | None, tail: tuple[str, ...]
+) -> None:
+    state = TRAINING.model_copy(update={"remarks": (Remark(kind="skipped", times=2),)})
+    written = (FINAL,) if code == 0 else ()
+    notes = judged(code, *written, stopped=stopped, state=state, tail=tail).notes
+    assert notes == ("Batches were left out because the GPU's memory was full: 2.",)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from handler.activity import Activity
 from handler.console import Line, LineReader
 from handler.progress import _MOST_SAVED, Run, State, advance, expand, step_in_name
 from handler.training import _exists
@@ -16,6 +17,8 @@ from tests.unit.handler.toolkits import LOGS
 
 OUTPUT = Path("/volume/session/output")
 FOLDER = OUTPUT / "lora"
+IMAGES = "Generating Images:  50%|#####     | 1/2 [00:01<00:01,  1.15s/it]"
+FILE = "model-00001-of-00009.safetensors"
 
 
 def make_run(*existing: str, name: str = "lora", trigger: str | None = None) -> Run:
@@ -47,15 +50,14 @@ def after_log(name: str) -> State:
 
 def test_the_training_bar_gives_all_numbers() -> None:
     assert after(bar(10)) == State(
-        phase=Phase.TRAINING,
+        activity=Activity.TRAINING,
         progress=Progress(step=10, total=40, loss=0.5, learning_rate=0.0001, seconds_per_step=2.0, eta_seconds=30.0),
     )
 
 
 def test_other_bars_give_a_phase_at_most() -> None:
-    images = "Generating Images:  50%|#####     | 1/2 [00:01<00:01,  1.15s/it]"
     assert after("Caching latents:  10%|#| 1/10 [00:01<00:01,  1.15s/it]").phase is Phase.LOADING
-    assert after(bar(10), images) == after(bar(10)).model_copy(update={"phase": Phase.SAMPLING})
+    assert after(bar(10), IMAGES) == after(bar(10)).model_copy(update={"activity": Activity.SAMPLING})
     assert after(bar(10), "Caching latents:  10%|#| 1/10 [00:01<00:01]") == after(bar(10))
 
 
@@ -150,12 +152,60 @@ def test_an_output_behind_a_link_is_found(tmp_path: Path) -> None:
 
 def test_signs_of_trouble() -> None:
     skipped = after(bar(10), "# OOM during training step, skipping batch 1/3 #")
-    assert (skipped.skipped, skipped.out_of_memory) == (1, None)
-    assert after(
-        "Generating baseline samples before training", "Error running job: CUDA out of memory."
-    ).out_of_memory is (Phase.SAMPLING)
+    assert [(remark.kind, remark.times) for remark in skipped.remarks] == [("skipped", 1)]
     assert after('    "prompt": "Job stopped"').stopped is False
     assert after("Job stopped").stopped is True
+
+
+@pytest.mark.parametrize(
+    ("lines", "activity"),
+    [
+        ([], Activity.STARTING),
+        (["Running 1 job"], Activity.LOADING),
+        (["Loading transformer", "Quantizing Transformer", " - quantizing 60 transformer blocks"], Activity.QUANTIZING),
+        (["Quantizing Transformer", " 40%|####      | 24/60 [00:26<00:39,  1.09s/it]"], Activity.QUANTIZING),
+        (["Quantizing Transformer", "Moving transformer to CPU"], Activity.LOADING),
+        (["Dataset: /d", "100%|##########| 6/6 [00:00<00:00, 19722.43it/s]"], Activity.READING),
+        (["Dataset: /d", "Caching latents for /d", " - Keeping latents in memory"], Activity.LATENTS),
+        (["Caching latents:  10%|#| 1/10 [00:01<00:01,  1.15s/it]"], Activity.LATENTS),
+        (["Caching text_embeddings for /d"], Activity.CAPTIONS),
+        (["Caching text embeddings to disk:  10%|#| 1/10 [00:01<00:01,  1.15s/it]"], Activity.CAPTIONS),
+        (["Generating baseline samples before training", IMAGES], Activity.BASELINE),
+        ([bar(10), IMAGES], Activity.SAMPLING),
+        ([bar(10), IMAGES, bar(11)], Activity.TRAINING),
+        ([bar(10), "Loading assistant lora", "Quantizing"], Activity.TRAINING),
+        ([bar(10), "Saving at step 10"], Activity.SAVING),
+        ([bar(40), f"Saved checkpoint to {FOLDER}/lora.safetensors"], Activity.SAVING),
+    ],
+)
+def test_what_the_trainer_is_at(lines: list[str], activity: Activity) -> None:
+    assert after(*lines).activity is activity
+
+
+@pytest.mark.parametrize(
+    ("drawn", "download"),
+    [
+        (f"{FILE}:  45%|####5     | 2.24G/4.98G [00:20<00:25, 108MB/s]", f"{FILE}, 45%"),
+        (f"{FILE}:   0%|          | 0.00/4.98G [00:00<?, ?B/s]", f"{FILE}, 0%"),
+        ("Fetching 9 files:  33%|###3      | 3/9 [00:20<00:25,  6.00s/it]", "Fetching 9 files, 33%"),
+        ("Downloading (incomplete total...): 1.2M [00:01, 1.1MB/s]", "Downloading (incomplete total...): 1.2M"),
+        ("Reconstructing (incomplete total...):   0%|     |  0.00B / 51.6GB", "Reconstructing (incomplete total...):"),
+    ],
+)
+def test_a_download_is_known_by_its_bar(drawn: str, download: str) -> None:
+    state = advance(after("Loading transformer"), Line(drawn, redraw=True), make_run(), 5.0)
+    assert state.activity is Activity.DOWNLOADING
+    assert state.download.startswith(download)
+    assert advance(after(bar(10)), Line(drawn, redraw=True), make_run(), 5.0).activity is Activity.TRAINING
+
+
+def test_a_download_is_over_when_its_bar_is_full_or_another_is_drawn() -> None:
+    full = f"{FILE}: 100%|##########| 4.98G/4.98G [00:45<00:00, 108MB/s]"
+    half = full.replace("100%", " 50%")
+    assert after("Loading transformer", half).activity is Activity.DOWNLOADING
+    assert after("Loading transformer", half, full).activity is Activity.LOADING
+    shards = "Loading checkpoint shards:  11%|#1        | 1/9 [00:01<00:08,  1.00s/it]"
+    assert after("Loading transformer", half, shards).activity is Activity.LOADING
 
 
 def test_nan_counts_from_where_it_began_and_only_while_it_lasts() -> None:

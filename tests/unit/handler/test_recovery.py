@@ -90,6 +90,15 @@ def test_a_trainer_that_ended_meanwhile_is_judged_by_its_exit_code(made: Place) 
     assert read(found).phase is Phase.CLOSED
 
 
+def test_what_an_earlier_handler_had_noticed_is_told_once(made: Place) -> None:
+    skipped = "Batches were left out because the GPU's memory was full: {}."
+    found = left(made, phase=Phase.TRAINING, trainer=GONE, warnings=("one", skipped.format(1)))
+    TrainerExit(code=3, at=NOW).write(found.trainer_exit)
+    found.trainer_output.write_bytes(b"# OOM during training step, skipping batch 1/3 #\n" * 2)
+    (answer,) = finish(made)
+    assert answer["warnings"] == ["one", skipped.format(2)]
+
+
 def test_an_ending_that_was_noted_is_kept_and_the_drain_goes_on(made: Place) -> None:
     found = left(made, phase=Phase.DRAINING, ending=ending(), drain=TOKEN, trainer=GONE)
     (answer,) = finish(made)

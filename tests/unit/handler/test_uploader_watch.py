@@ -119,6 +119,18 @@ def test_what_the_uploader_warns_of_is_passed_on_while_it_lasts(scene: Scene) ->
     assert not (*scene.watch.warnings, *scene.watch.own)
 
 
+def test_uploads_that_were_behind_are_told_of_when_they_no_longer_are_and_in_the_end(scene: Scene) -> None:
+    for lag, own, finally_told in (
+        (599.0, 0, 0),
+        (720.0, 0, 1),
+        (0.0, 1, 1),
+    ):
+        Upload(worker="worker", lag_seconds=lag).write(scene.folder.upload_file)
+        scene.goes_on(5, beating=True)
+        assert (len(scene.watch.own), len(scene.watch.finally_told)) == (own, finally_told)
+    assert scene.watch.own == ("A checkpoint waited for 12 minutes to be uploaded.",)
+
+
 def test_a_volume_that_does_not_answer_shows_no_sign_of_life(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.goes_on(60, beating=True)
 

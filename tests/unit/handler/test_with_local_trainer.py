@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 import handler.watch
-from handler.ending import Verdict, expected, judge
+from handler.ending import Verdict, judge
+from handler.expected import expected
 from handler.follow import Follower
 from handler.inventory import take_inventory
 from handler.trainer import MARKER, PROJECT, start

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from handler.ending import Expected
+from handler.expected import Expected
 from handler.restore.choice import kept, left
 from shared import folders
 from shared.storage.errors import Trouble

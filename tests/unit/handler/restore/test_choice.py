@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from handler.ending import Expected
+from handler.expected import Expected
 from handler.progress import HALVES
 from handler.restore.choice import Kept, Left, kept, left, trained_halves
 from shared import folders

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from handler.ending import Expected
+from handler.expected import Expected
 from handler.progress import HALVES
 from handler.restore import Restored, restore
 from shared import folders

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from handler.ending import Expected
+from handler.expected import Expected
 from handler.restore import put_right
 from shared.contract.session import Saved
 from tests.unit.uploader.harbour import safetensors

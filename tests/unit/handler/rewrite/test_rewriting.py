@@ -235,7 +235,7 @@ def test_a_second_dataset_must_be_found(rewrites: Rewrites, session: SessionFold
     sentence = refusal(rewrites, config, ["cats/1.jpg"]).sentence
     assert "config.process[0].datasets[1].dataset_path (/d/dogs) is not in the staged dataset" in sentence
     assert "datasets[0]" not in sentence
-    datasets = first(rewrites(config, ["cats/1.jpg", "dogs/1.mp4"]))["datasets"]
+    datasets = first(rewrites(config, ["cats/1.jpg", "dogs/1.png"]))["datasets"]
     assert datasets == [{"folder_path": f"{session.dataset}/cats"}, {"dataset_path": f"{session.dataset}/dogs"}]
 
 
