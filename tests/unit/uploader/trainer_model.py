@@ -36,8 +36,11 @@ LARGE = 64
 
 @dataclass(frozen=True, slots=True)
 class _Writing:
+    """What a file is to become; it is open as ``descriptor``, which its deletion does not change."""
+
     content: bytes
     file: FileId
+    descriptor: int
 
 
 class Trainer:
@@ -78,19 +81,24 @@ class Trainer:
         content = self._content(path)
         half = content[: len(content) // 2]
         self._put(path, half + b"\0" * (len(content) - len(half)) if preallocate else half)
-        status = (self.output / path).stat()
-        self._writing[path] = _Writing(content, (status.st_dev, status.st_ino))
+        descriptor = os.open(self.output / path, os.O_WRONLY)
+        status = os.fstat(descriptor)
+        self._writing[path] = _Writing(content, (status.st_dev, status.st_ino), descriptor)
         self._open_files.add(self._writing[path].file)
 
     def finish(self, path: str) -> None:
-        """Complete what was begun and close it; what was deleted meanwhile is complete for nobody."""
+        """Complete what was begun and close it, whether or not it has been deleted meanwhile."""
         writing = self._writing.pop(path, None)
         if writing is None:
             return
         self._open_files.discard(writing.file)
         if self._is_at(path, writing.file):
             self._put(path, writing.content)
-            self._complete(path, writing.content)
+        else:
+            os.pwrite(writing.descriptor, writing.content, 0)
+            self._stamp(writing.descriptor)
+        os.close(writing.descriptor)
+        self._complete(path, writing.content)
 
     def append(self, text: bytes) -> None:
         """Let the log grow."""
@@ -134,6 +142,8 @@ class Trainer:
         for path in list(self._writing):
             if by_itself:
                 self.finish(path)
+        for writing in self._writing.values():
+            os.close(writing.descriptor)
         self._writing.clear()
         self._open_files.clear()
         for path in self.there():
@@ -183,7 +193,7 @@ class Trainer:
         self._stamp(source.parent)
         self._stamp((self.output / path).parent)
 
-    def _stamp(self, file: Path) -> None:
+    def _stamp(self, file: Path | int) -> None:
         """Set the times by the test's clock. No two are alike: the kernel's own stand still for milliseconds."""
         self._number += 1
         moment = int(self._clock.now() * 1e9) + self._number
