@@ -35,6 +35,10 @@ class Bench:
     material: Material
     say: Callable[[str], None]
 
+    def task(self, line: Line, files: tuple[Path, ...]) -> Task:
+        """Return the task to carry ``files`` over ``line``; prefix and folder come with each run."""
+        return Task(self.site.over(line), self.site.bucket, "", files, self.folder, CONNECTIONS)
+
     def race(
         self,
         row: str,
@@ -44,13 +48,12 @@ class Bench:
         contestants: Mapping[str, Contestant],
     ) -> Measurement:
         """Let all contestants carry ``files`` over ``line``, round by round."""
-        task = Task(self.site.over(line), self.site.bucket, "", files, self.folder, CONNECTIONS)
         size = sum(path.stat().st_size for path in files)
 
         def tell(name: str, seconds: float) -> None:
             self.say(f"{row}, {line.label}: {name} {seconds:.3f} s ({size / seconds / 1e6:.1f} MB/s)")
 
-        outcomes = play(self.site, task, contestants, self.runs, tell)
+        outcomes = play(self.site, self.task(line, files), contestants, self.runs, tell)
         return Measurement(
             row=row,
             title=title,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
+
+from bench.toolkit.run import safetensors_head
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +31,15 @@ class Material:
                 self._write(path, size, safetensors_head(size))
         return paths
 
+    def dataset(self, count: int, least: int, most: int) -> tuple[Path, ...]:
+        """Return ``count`` files that pass for pictures, from ``least`` to ``most`` bytes, evenly spread."""
+        folder = self._folder / f"dataset-{count}-{least}-{most}"
+        paths = tuple(folder / f"{number:06d}.jpg" for number in range(count))
+        if not folder.exists():
+            for number, path in enumerate(paths):
+                self._write(path, least + (most - least) * number // max(1, count - 1))
+        return paths
+
     def samples(self, count: int, size: int) -> tuple[Path, ...]:
         """Return ``count`` files of ``size`` bytes that pass for pictures."""
         folder = self._folder / f"samples-{count}-{size}"
@@ -51,11 +61,3 @@ class Material:
         self._made += 1
         start = self._made % _POOL_BLOCKS * _BLOCK
         return self._made.to_bytes(8, "little") + self._pool[start + 8 : start + _BLOCK]
-
-
-def safetensors_head(size: int) -> bytes:
-    """Return the beginning of a safetensors file that has ``size`` bytes in all: one tensor, whose data follow."""
-    length = 128
-    data = size - 8 - length
-    header = json.dumps({"data": {"dtype": "U8", "shape": [data], "data_offsets": [0, data]}}).encode()
-    return length.to_bytes(8, "little") + header.ljust(length)

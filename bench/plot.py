@@ -44,7 +44,7 @@ def _draw_race(axes: Axes, race: Measurement) -> None:
     colours = [_OWN if name == FERRY else _OTHER for name in told]
     axes.barh(list(told), medians, color=colours, xerr=[below, above], error_kw={"linewidth": 0.8})
     axes.invert_yaxis()
-    axes.set_title(f"{race.title}, {race.condition}", fontsize=9)
+    axes.set_title(race.heading, fontsize=9)
     axes.set_xlabel(race.unit, fontsize=8)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)

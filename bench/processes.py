@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 PROJECT = Path(__file__).resolve().parents[1]
 PYTHON = sys.executable
@@ -36,14 +36,16 @@ class Said:
 class Process:
     """A process whose output is read, and stamped, line by line. To be closed."""
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str], given: str = "") -> None:
+    def __init__(
+        self, command: Sequence[str], environ: Mapping[str, str], given: str = "", cwd: Path = PROJECT
+    ) -> None:
         self.command = command
         self.lines: list[Said] = []
         self.peak = 0
         self.started_at = time.time()
         self._heard = threading.Condition()
         self._process = subprocess.Popen(
-            command, cwd=PROJECT, env=dict(environ), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            command, cwd=cwd, env=dict(environ), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace", bufsize=1,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -69,18 +71,29 @@ class Process:
         if self._process.returncode != 0:
             raise FailedError(f"{' '.join(self.command)} ended with {self._process.returncode}:\n{self.tail()}")
 
-    def hear(self, word: str, seconds: float, *, after: float = 0.0) -> Said:
-        """Return the first line with ``word`` in it that came after a moment, and wait for it. Raises FailedError."""
+    def hear(self, word: str, seconds: float) -> Said:
+        """Return the first line with ``word`` in it, and wait for it. Raises FailedError."""
+        return self._first(lambda line: word in line.text, repr(word), seconds)
+
+    def event(self, name: str, seconds: float, *, after: float = 0.0, **fields: object) -> Said:
+        """Return Ferry's first line of an event with such fields that came after a moment, and wait for it.
+
+        Raises FailedError.
+        """
+        words = {name, *(f"{field}={value}" for field, value in fields.items())}
+        return self._first(lambda line: line.at >= after and words <= set(line.text.split()), repr(words), seconds)
+
+    def _first(self, wanted: Callable[[Said], bool], what: str, seconds: float) -> Said:
         deadline, seen = time.monotonic() + seconds, 0
         while True:
             with self._heard:
                 lines = self.lines[seen:]
                 seen += len(lines)
-                found = next((line for line in lines if word in line.text and line.at >= after), None)
+                found = next((line for line in lines if wanted(line)), None)
                 if found is not None:
                     return found
                 if time.monotonic() >= deadline or (self.ended and not self._reader.is_alive()):
-                    raise FailedError(f"{' '.join(self.command)} did not say {word!r}:\n{self.tail()}")
+                    raise FailedError(f"{' '.join(self.command)} did not say {what}:\n{self.tail()}")
                 self._heard.wait(_LOOK_SECONDS)
             self.note_memory()
 
@@ -93,6 +106,11 @@ class Process:
         told = next((line for line in status.splitlines() if line.startswith("VmHWM:")), None)
         if told is not None:
             self.peak = max(self.peak, int(told.split()[1]) * 1024)
+
+    def forget_memory(self) -> None:
+        """Begin anew with what ``note_memory`` takes note of."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+        self.peak = 0
 
     def signal(self, number: int) -> None:
         """Send a signal."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.site import Site
     from bench.task import Contestant, Endpoint, Task
 
-RUN = "run"
+WATCHED, RUN = "watched", "run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def delivery(site: Site, *, to_manifest: bool) -> Contestant:
         site.count_anew()
         with closing(Process([*command, "--prefix", task.prefix], environ)) as process:
             process.finish()
-            closed = process.hear(" closed ", 0.0)
+            closed = process.event("closed", 0.0)
         times = times_of(watched)
         if times.files != len(task.files):
             raise FailedError(f"of {len(task.files)} files {times.files} were delivered:\n{process.tail()}")
@@ -63,9 +63,15 @@ def delivery(site: Site, *, to_manifest: bool) -> Contestant:
     return deliver
 
 
+def daemon(endpoint: Endpoint, folder: Path, bucket: str, prefix: str, **environ: str) -> Process:
+    """Start the daemon on the folder to be watched below ``folder``, with its default settings but for ``environ``."""
+    command = [PYTHON, "-m", "uploader", "run", "--watch", str(folder / WATCHED), "--bucket", bucket]
+    return Process([*command, "--prefix", prefix], environ_of(endpoint, folder, **environ))
+
+
 def lay_out(folder: Path, files: tuple[Path, ...]) -> Path:
     """Lay files out as the output of one run in a folder to be watched; return that folder. No byte is copied."""
-    watched = folder / "watched"
+    watched = folder / WATCHED
     (watched / RUN).mkdir(parents=True)
     for file in files:
         os.link(file, watched / RUN / file.name)

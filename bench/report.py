@@ -9,7 +9,7 @@ from bench.statistics import paired_ratio, summary
 from bench.targets import TARGETS, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from bench.results import Measurement, Results
 
@@ -22,7 +22,12 @@ def table(results: Results) -> str:
     if results.scale != "full":
         parts.append(f"Scale: {results.scale}. These figures only show that the benchmark works.\n")
     parts.append(_markdown(("what", "target", "measured", ""), _verdicts(results)))
-    parts += [_situation(each) for each in results.measurements]
+    races = [each for each in results.measurements if _compares(each)]
+    parts += [_race(each) for each in races]
+    others = [each for each in results.measurements if not _compares(each)]
+    if others:
+        columns = ("Ferry alone", "median", "minimum", "largest", "runs")
+        parts.append(_markdown(columns, map(_alone, others)))
     return "\n".join(parts)
 
 
@@ -33,44 +38,51 @@ def _verdicts(results: Results) -> Iterator[tuple[str, ...]]:
             yield target.what, target.wanted, verdict.shown, "reached" if verdict.reached else "**not reached**"
 
 
-def _situation(measured: Measurement) -> str:
-    heading = f"**{measured.title}, {measured.condition}**\n"
-    columns = ("", "median", "minimum", "spread", *_columns(measured), "memory at most")
-    return f"{heading}\n{_markdown(columns, _lines(measured))}"
+def _race(measured: Measurement) -> str:
+    columns = ("", "median", "minimum", "spread", *_more_columns(measured), "Ferry beside it", "memory at most")
+    return f"**{measured.heading}**\n\n{_markdown(columns, _lines(measured))}"
 
 
-def _columns(measured: Measurement) -> tuple[str, ...]:
-    columns = {
-        "MB/s": measured.bytes > 0,
-        "files/s": measured.files > 1,
-        f"{FERRY} is faster by": _compares(measured),
-    }
+def _more_columns(measured: Measurement) -> tuple[str, ...]:
+    columns = {"MB/s": measured.bytes > 0, "files/s": measured.files > 1}
     return tuple(name for name, shown in columns.items() if shown)
 
 
 def _lines(measured: Measurement) -> Iterator[tuple[str, ...]]:
+    own = measured.series[FERRY].values
     for name, series in measured.series.items():
         told = summary(series.values)
-        figures = [_seconds(told.median), _seconds(told.minimum), f"{told.spread:.0%}"]
+        figures = [_shown(told.median, measured.unit), _shown(told.minimum, measured.unit), f"{told.spread:.0%}"]
         if measured.bytes:
             figures.append(f"{measured.bytes / told.median / _MB:.1f}")
         if measured.files > 1:
             figures.append(f"{measured.files / told.median:.0f}")
-        if _compares(measured):
-            own = measured.series[FERRY].values
-            figures.append("" if name == FERRY else f"{paired_ratio(series.values, own):.2f} ×")
+        ahead = paired_ratio(series.values, own) if measured.unit == "s" else paired_ratio(own, series.values)
         peak = max(series.peaks, default=0)
-        yield name, *figures, f"{peak / _MB:.0f} MB" if peak else "–"
+        yield name, *figures, "" if name == FERRY else f"{ahead:.2f} ×", f"{peak / _MB:.0f} MB" if peak else "–"
+
+
+def _alone(measured: Measurement) -> tuple[str, ...]:
+    [series] = measured.series.values()
+    told = summary(series.values)
+    figures = (_shown(value, measured.unit) for value in (told.median, told.minimum, told.maximum))
+    return measured.heading, *figures, str(len(series.values))
 
 
 def _compares(measured: Measurement) -> bool:
     return FERRY in measured.series and len(measured.series) > 1
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.3f} s" if value < 10 else f"{value:.1f} s"
+def _shown(value: float, unit: str) -> str:
+    match unit:
+        case "s":
+            return f"{value:.3f} s" if value < 10 else f"{value:.1f} s"
+        case "cores":
+            return f"{value:.2%}"
+        case _:
+            return f"{value:.1f} {unit}"
 
 
-def _markdown(columns: Sequence[str], lines: Iterator[tuple[str, ...]]) -> str:
+def _markdown(columns: Sequence[str], lines: Iterable[tuple[str, ...]]) -> str:
     rows = [tuple(columns), tuple("---" for _ in columns), *lines]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)

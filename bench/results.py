@@ -38,6 +38,11 @@ class Measurement:
     facts: dict[str, float] = field(default_factory=dict)
 
     @property
+    def heading(self) -> str:
+        """Return what it is called where it stands alone: with the line, where bytes went over one."""
+        return f"{self.title}, {self.condition}" if self.bytes else self.title
+
+    @property
     def id(self) -> tuple[str, str]:
         """Return what tells this situation from the others."""
         return self.row, self.condition

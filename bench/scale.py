@@ -19,6 +19,12 @@ class Scale:
     small: int
     many_files: int
     many: int
+    dataset_files: int
+    rows: int
+    steps: int
+    log_bytes: int
+    log_seconds: float
+    log_every: int
     settle_seconds: float
 
 
@@ -30,6 +36,12 @@ FULL = Scale(
     small=200 * KB,
     many_files=10_000,
     many=2 * KB,
+    dataset_files=2000,
+    rows=100_000,
+    steps=600,
+    log_bytes=100_000 * KB,
+    log_seconds=300.0,
+    log_every=15,
     settle_seconds=30.0,
 )
 SMALL = Scale(
@@ -40,6 +52,12 @@ SMALL = Scale(
     small=20 * KB,
     many_files=30,
     many=2 * KB,
+    dataset_files=20,
+    rows=40,
+    steps=5,
+    log_bytes=1000 * KB,
+    log_seconds=8.0,
+    log_every=1,
     settle_seconds=1.0,
 )
 SCALES = {scale.name: scale for scale in (FULL, SMALL)}

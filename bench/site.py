@@ -102,6 +102,11 @@ class Site:
         counted: dict[str, int] = httpx.get(f"{self.endpoint.url}/_stats").raise_for_status().json()["requests"]
         return counted
 
+    def received(self, bucket: str, key: str) -> int:
+        """Return how many bytes of bodies the embedded server has had for an object, in uploads that have ended."""
+        counted = httpx.get(f"{self.endpoint.url}/_stats").raise_for_status().json()["received_by_object"]
+        return int(counted.get(f"{bucket}/{key}", 0))
+
     def _start(self, command: str, *options: str) -> dict[str, str]:
         """Start a command of the local stack; return the variables that it prints."""
         process = Process([PYTHON, "-m", "local", command, *options], os.environ)

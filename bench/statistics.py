@@ -38,6 +38,11 @@ def percentile(values: Sequence[float], part: float) -> float:
     return ordered[max(0, math.ceil(part / 100 * len(ordered)) - 1)]
 
 
+def paired_difference(longer: Sequence[float], shorter: Sequence[float]) -> float:
+    """Return the median of the differences of runs that were made side by side, round by round."""
+    return statistics.median(over - under for over, under in zip(longer, shorter, strict=True))
+
+
 def paired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
     """Return the median of the ratios of runs that were made side by side, round by round.
 

@@ -9,6 +9,7 @@ from importlib import import_module
 _COMMANDS = {
     "storage": ("local.storage.command", "an embedded Supabase Storage"),
     "proxy": ("local.proxy.command", "a network that goes wrong on purpose, before any Storage"),
+    "queue": ("local.queue.command", "a stand-in for RunPod's queue"),
     "demo": ("local.demo.command", "a whole training on this machine, no account needed"),
 }
 

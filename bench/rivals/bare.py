@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from bench.task import Task
@@ -30,6 +30,15 @@ def resumable(task: Task) -> None:
 
 def standard(task: Task) -> None:
     """Send each file in one request, over so many connections at once."""
+    _over_all_connections(task, _send)
+
+
+def download(task: Task) -> None:
+    """Fetch each file in one request, over so many connections at once, and stream it onto the disk."""
+    _over_all_connections(task, _fetch)
+
+
+def _over_all_connections(task: Task, act: Callable[[http.client.HTTPConnection, Task, Path], None]) -> None:
     waiting: queue.SimpleQueue[Path] = queue.SimpleQueue()
     for path in task.files:
         waiting.put(path)
@@ -41,7 +50,7 @@ def standard(task: Task) -> None:
                     path = waiting.get_nowait()
                 except queue.Empty:
                     return
-                _send(connection, task, path)
+                act(connection, task, path)
 
     with ThreadPoolExecutor(task.connections) as pool:
         for lane_done in [pool.submit(lane) for _ in range(task.connections)]:
@@ -53,6 +62,17 @@ def _send(connection: http.client.HTTPConnection, task: Task, path: Path) -> Non
     size = path.stat().st_size
     headers = {"Content-Type": "application/octet-stream", "x-upsert": "true", "Content-Length": str(size)}
     _ask(connection, "POST", target, {**_key(task), **headers}, _blocks(path, 0, size))
+
+
+def _fetch(connection: http.client.HTTPConnection, task: Task, path: Path) -> None:
+    target = f"/storage/v1/object/{task.bucket}/{quote(f'{task.prefix}/{path.name}')}"
+    connection.request("GET", target, headers=_key(task))
+    answer = connection.getresponse()
+    if answer.status != http.HTTPStatus.OK:
+        raise RuntimeError(f"GET {target} is answered by {answer.status}: {answer.read(200)!r}")
+    with (task.folder / path.name).open("wb") as file:
+        while block := answer.read(_BLOCK):
+            file.write(block)
 
 
 def _send_resumable(connection: http.client.HTTPConnection, task: Task, path: Path) -> None:

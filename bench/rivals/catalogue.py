@@ -14,13 +14,15 @@ from bench.rivals.handing import handed
 from bench.task import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from bench.task import Contestant, Task
 
 CLIENT, CLIENT_THREADS, CLIENT_BYTES = "client in a loop", "client in threads", "client, given bytes"
 TUSPY, BARE, BARE_SAME, BARE_MANY = "tuspy", "bare, 6 MiB chunks", "bare, Ferry's chunks", "bare, N connections"
 CURL = "curl"
+CLIENT_DOWN, BARE_DOWN, CURL_DOWN = "client, downloading", "bare, downloading", "curl, downloading"
 
 SCRIPTS = {
     CLIENT: ("bench.rivals.client", "loop"),
@@ -29,6 +31,8 @@ SCRIPTS = {
     TUSPY: ("bench.rivals.tus", "tuspy"),
     BARE: ("bench.rivals.bare", "resumable"),
     BARE_MANY: ("bench.rivals.bare", "standard"),
+    CLIENT_DOWN: ("bench.rivals.client", "download_loop"),
+    BARE_DOWN: ("bench.rivals.bare", "download"),
 }
 
 
@@ -44,16 +48,27 @@ def in_chunks(contestant: Contestant, chunk: Callable[[], int]) -> Contestant:
 
 def curl(task: Task) -> Outcome:
     """Stream one file after the other with ``curl``: the floor for any client."""
+    sending = ["--request", "POST", "--header", "x-upsert: true", "--header", "Content-Type: application/octet-stream"]
+    return _in_a_row(
+        _curl(task, path, *sending, "--upload-file", str(path), "--output", os.devnull) for path in task.files
+    )
+
+
+def curl_down(task: Task) -> Outcome:
+    """Download one file after the other with ``curl``."""
+    return _in_a_row(_curl(task, path, "--output", str(task.folder / path.name)) for path in task.files)
+
+
+def _curl(task: Task, path: Path, *options: str) -> list[str]:
+    command = ["curl", "--silent", "--show-error", "--fail", "--header", f"Authorization: Bearer {task.endpoint.key}"]
+    if task.endpoint.authority is not None:
+        command += ["--cacert", str(task.endpoint.authority)]
+    return [*command, *options, f"{task.endpoint.url}/storage/v1/object/{task.bucket}/{task.prefix}/{path.name}"]
+
+
+def _in_a_row(commands: Iterable[list[str]]) -> Outcome:
     seconds, peak = 0.0, 0
-    for path in task.files:
-        command = [
-            "curl", "--silent", "--show-error", "--fail-with-body", "--request", "POST", "--upload-file", str(path),
-            "--header", f"Authorization: Bearer {task.endpoint.key}", "--header", "x-upsert: true",
-            "--header", "Content-Type: application/octet-stream", "--output", os.devnull,
-            f"{task.endpoint.url}/storage/v1/object/{task.bucket}/{task.prefix}/{path.name}",
-        ]  # fmt: skip
-        if task.endpoint.authority is not None:
-            command += ["--cacert", str(task.endpoint.authority)]
+    for command in commands:
         start = time.perf_counter()
         with closing(Process(command, os.environ)) as process:
             process.finish()

@@ -36,6 +36,14 @@ def content(task: Task) -> None:
         client.from_(task.bucket).upload(f"{task.prefix}/{path.name}", path.read_bytes())
 
 
+def download_loop(task: Task) -> None:
+    """Download one file after the other, each into memory and then onto the disk."""
+    client = _client(task)
+    for path in task.files:
+        content = client.from_(task.bucket).download(f"{task.prefix}/{path.name}")
+        (task.folder / path.name).write_bytes(content)
+
+
 def _client(task: Task) -> SyncStorageClient:
     key = task.endpoint.key
     headers = {"apiKey": key, "Authorization": f"Bearer {key}"}

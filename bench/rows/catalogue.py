@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from bench.rows import large, small
+from bench.rows import datasets, growing, jobs, large, resident, small, waiting
 
 if TYPE_CHECKING:
     from bench.bench import Bench
@@ -14,8 +14,19 @@ if TYPE_CHECKING:
 Row = Callable[["Bench"], "Iterator[Measurement]"]
 
 ROWS: dict[str, Row] = {
+    "latency": waiting.latency,
     "large": large.one,
     "four": large.four,
+    "line": large.line,
     "small": small.some,
     "many": small.many,
+    "start": resident.start,
+    "idle": resident.idle,
+    "memory": resident.memory,
+    "restart": resident.restart,
+    "dataset": datasets.staging,
+    "log": growing.log,
+    "job": jobs.around,
+    "handler": jobs.beside,
+    "steps": jobs.steps,
 }

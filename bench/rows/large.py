@@ -10,6 +10,7 @@ from bench.product import delivery
 from bench.results import FERRY
 from bench.rivals.catalogue import BARE, BARE_SAME, CLIENT, CURL, TUSPY, curl, in_chunks, script
 from bench.scale import MIB
+from bench.targets import LINE_BYTES
 from bench.task import DOCUMENTED_CHUNK
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from bench.results import Measurement
     from bench.task import Contestant, Outcome, Task
 
-_IN_A_ROW = 4
+_IN_A_ROW, _AT_ONCE = 4, 3
 
 
 def one(bench: Bench) -> Iterator[Measurement]:
@@ -44,6 +45,14 @@ def four(bench: Bench) -> Iterator[Measurement]:
     ferry, same = _ferry_and_its_chunks(bench)
     contestants: Mapping[str, Contestant] = {FERRY: ferry, BARE_SAME: same}
     yield bench.race("four", f"four files of {bench.scale.large // MIB} MiB", Line(), paths, contestants)
+
+
+def line(bench: Bench) -> Iterator[Measurement]:
+    """Three large files at once over a long, narrow line: how much of it they fill."""
+    paths = bench.material.checkpoints(_AT_ONCE, bench.scale.large // 4)
+    contestants = {FERRY: delivery(bench.site, to_manifest=False), CURL: curl}
+    title = f"three files of {bench.scale.large // 4 // MIB} MiB at once"
+    yield bench.race("line", title, Line(80, LINE_BYTES), paths, contestants)
 
 
 def _ferry_and_its_chunks(bench: Bench) -> tuple[Contestant, Contestant]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Status(StrEnum):
@@ -26,7 +30,7 @@ FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 class QueuedJob:
     """One job. ``deliveries`` counts how often a worker was given it, ``results`` how often one was posted.
 
-    ``worker`` is who has it, or had it last.
+    ``worker`` is who has it, or had it last. Times are monotonic seconds: when it came, was last taken, and was over.
     """
 
     id: str
@@ -39,10 +43,17 @@ class QueuedJob:
     deliveries: int = 0
     results: int = 0
     pings: int = 0
+    came: float = 0.0
+    taken: float | None = None
+    over: float | None = None
 
     def shown(self) -> dict[str, Any]:
-        """Return the job as RunPod's status call shows it."""
+        """Return the job as RunPod's status call shows it, with the milliseconds that it waited and ran."""
         shown: dict[str, Any] = {"id": self.id, "status": str(self.status)}
+        if self.taken is not None:
+            shown["delayTime"] = round((self.taken - self.came) * 1000)
+        if self.taken is not None and self.over is not None:
+            shown["executionTime"] = round((self.over - self.taken) * 1000)
         if self.status is Status.IN_PROGRESS and self.progress:
             shown["output"] = self.progress[-1]
         if self.output is not None:
@@ -53,9 +64,10 @@ class QueuedJob:
 
 
 class Queue:
-    """Jobs in the order they came, and whom to tell to stop. Belongs to one event loop."""
+    """Jobs in the order they came, and whom to tell to stop. Belongs to one event loop. ``clock`` counts seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.jobs: dict[str, QueuedJob] = {}
         self._waiting: list[QueuedJob] = []
         self._to_stop: list[QueuedJob] = []
@@ -67,6 +79,8 @@ class Queue:
         if job.id in self.jobs:
             job = self.jobs[job.id]
             job.status, job.output, job.error = Status.IN_QUEUE, None, None
+            job.taken = job.over = None
+        job.came = self._clock()
         self.jobs[job.id] = job
         self._waiting.append(job)
         await self._tell()
@@ -79,6 +93,7 @@ class Queue:
         job = self._waiting.pop(0)
         job.status = Status.IN_PROGRESS
         job.worker = worker
+        job.taken = self._clock()
         job.deliveries += 1
         return job
 
@@ -110,6 +125,7 @@ class Queue:
             job.progress.append(payload.get("output"))
             return
         job.results += 1
+        job.over = self._clock()
         job.output, job.error = payload.get("output"), payload.get("error")
         if job.status is not Status.CANCELLED:
             job.status = Status.FAILED if job.error is not None else Status.COMPLETED

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -44,7 +48,7 @@ async def posted(client: httpx.AsyncClient, job: str, payload: dict[str, Any]) -
 
 async def shown(client: httpx.AsyncClient, job: str) -> dict[str, Any]:
     answer: dict[str, Any] = (await client.get(f"{BASE}/status/{job}")).json()
-    return answer
+    return {name: value for name, value in answer.items() if not name.endswith("Time")}
 
 
 def test_a_job_from_its_sending_to_its_result() -> None:
@@ -190,6 +194,44 @@ def test_a_worker_that_is_gone_is_given_no_job() -> None:
         httpx.post(f"{url}/v2/local/run", json={"id": "one", "input": {}})
         assert httpx.get(f"{url}/v2/local/job-take/alive").json()["id"] == "one"
     assert app.queue.jobs["one"].worker == "alive"
+
+
+def test_it_tells_how_long_a_job_waited_and_ran() -> None:
+    async def running() -> None:
+        now = 0.0
+        queue = Queue(lambda: now)
+        job = await queue.add({}, "one")
+        assert not {"delayTime", "executionTime"} & set(job.shown())
+        now = 1.5
+        await queue.take(0)
+        assert job.shown()["delayTime"] == 1500
+        now = 4.0
+        queue.posted(job, {"status": "IN_PROGRESS", "output": 1})
+        assert "executionTime" not in job.shown()
+        queue.posted(job, {"output": 1})
+        assert (job.shown()["delayTime"], job.shown()["executionTime"]) == (1500, 2500)
+        await queue.add({}, "one")
+        assert "delayTime" not in job.shown()
+
+    asyncio.run(running())
+
+
+def test_the_command_prints_what_worker_and_client_need_and_ends_when_told() -> None:
+    command = [sys.executable, "-m", "local", "queue"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told: dict[str, str] = {}
+        while "RUNPOD_ENDPOINT_BASE_URL" not in told:
+            [word, assignment] = shlex.split(process.stdout.readline())
+            assert word == "export"
+            name, _, value = assignment.partition("=")
+            told[name] = value
+        with httpx.Client(base_url=told["RUNPOD_ENDPOINT_BASE_URL"]) as client:
+            job = client.post("/local/run", json={"input": {"a": 1}}).json()["id"]
+            take = told["RUNPOD_WEBHOOK_GET_JOB"].replace("$ID", "worker")
+            assert client.get(take).json() == {"id": job, "input": {"a": 1}}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
 
 
 def test_a_known_id_is_delivered_again() -> None:
