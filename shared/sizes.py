@@ -1,4 +1,4 @@
-"""How many bytes there are, for people."""
+"""Numbers of bytes and of things, for people."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def shown_of(count: float, total: float) -> str:
     """Return how many of ``total`` bytes there are, in the unit that fits the whole, as in ``0.2/1.5 GiB``."""
     unit = _unit(total)
     return f"{_in(unit, count)}/{shown(total)}"
+
+
+def counted(count: int, what: str) -> str:
+    """Return how many there are of ``what``, in the singular where it is one, as in ``1 file`` or ``2 files``."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _unit(count: float) -> int:

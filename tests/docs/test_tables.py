@@ -138,6 +138,18 @@ def test_every_line_says_which_session_or_job_it_is_about() -> None:
     assert nameless == WITHOUT_SESSION
 
 
+def checks() -> set[str]:
+    """Return the name of every check that the doctor makes."""
+    modules = (*(PROJECT / "uploader" / "doctor").glob("*.py"), PROJECT / "uploader" / "commands" / "doctor.py")
+    calls = [node for path in modules for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    named = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in {"Check", "_told"}]
+    return {str(first.value) for call in named if isinstance(first := call.args[0], ast.Constant)}
+
+
+def test_every_check_of_the_doctor_is_explained() -> None:
+    assert {quoted(row[0])[0] for row in page("operations").table("check")} == checks()
+
+
 def test_the_variables_that_the_trainer_sees_are_the_ones_in_the_allowlist() -> None:
     section = page("operations").text.partition("## What the trainer sees")[2].partition("\n## ")[0]
     allowed, _, _ = section.partition("and what")

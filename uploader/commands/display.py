@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from shared.bars import bars
+from shared.sizes import counted
 from uploader.paths import on_terminal
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ class Runs:
 
 
 def _files(upload: Upload) -> str:
-    there = upload.uploaded.files
-    told = [f"{there} file{'' if there == 1 else 's'}"]
+    told = [counted(upload.uploaded.files, "file")]
     told += [
         f"{count.files} {what}" for count, what in ((upload.pending, "left"), (upload.failed, "failed")) if count.files
     ]

@@ -1,88 +1,144 @@
-"""``doctor``: says whether this machine is ready, and what to do if not."""
+"""``doctor``: says whether this machine will work, and what to do if not."""
 
 from __future__ import annotations
 
-import shutil
+import json
+import os
+import sys
 import time
-import uuid
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared.contract.upload import Worker
 from shared.errors import FerryError
+from shared.health import SILENT_SECONDS
 from shared.layout import worker_file
-from shared.settings import read_settings
-from shared.storage.body import BytesBody
+from shared.settings import read_settings, read_storage
+from shared.sizes import counted
 from shared.storage.client import Storage
-from shared.storage.errors import StorageError, Trouble
+from uploader.commands.known_runs import places
+from uploader.doctor.checks import Check, Level, Result, doubtful, examine, fine, trouble
+from uploader.doctor.disk import disk_checks
+from uploader.doctor.storage import storage_checks
+from uploader.doctor.training import training_checks
+from uploader.paths import on_terminal
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
     from shared.settings import Settings
+    from uploader.doctor.checks import Finding
 
-_LITTLE_DISK_BYTES = 10 << 30
-_SILENT_SECONDS = 30.0
 _PATIENCE_SECONDS = 15.0
+# The rest of the settings can be read by somebody who has not said yet where Storage is.
+_ELSEWHERE = {"SUPABASE_URL": "http://localhost", "SUPABASE_SERVICE_KEY": "none", "SUPABASE_SERVICE_KEY_FILE": ""}
+_LEVEL_WIDTH, _NAME_WIDTH = 7, 11
+_COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILURE: "red"}
+
+T = TypeVar("T")
 
 
 def main(options: Namespace) -> int:
-    """Print a line for each thing that must be right; return 1 when one is not."""
-    settings = read_settings()
-    with Storage(settings.storage, timeout=_PATIENCE_SECONDS) as storage:
-        checks: list[tuple[str, Callable[[], str]]] = [
-            ("disk", lambda: _disk(settings)),
-            ("uploader", lambda: _uploader(settings)),
-            ("storage", lambda: _storage(storage, options.bucket)),
-        ]
-        return max(_report(name, check) for name, check in checks)
+    """Ask everything, and show each answer as soon as it is there; return 1 when something will not work."""
+    results: list[Result] = []
+    show = _shower()
+    for result in _results(options, os.environ):
+        results.append(result)
+        if not options.json:
+            show(result)
+    levels = Counter(result.finding.level for result in results if result.finding)
+    works = not levels[Level.FAILURE]
+    if options.json:
+        checks = [_fields(result) for result in results]
+        print(json.dumps({"version": 1, "works": works, "checks": checks}, indent=1))
+    else:
+        counts = [counted(levels[level], level) for level in (Level.FAILURE, Level.WARNING)]
+        left_out = len(results) - levels.total()
+        counts += [f"{counted(left_out, 'check')} left out"] if left_out else []
+        print(f"This will {'work' if works else 'not work yet'}: {', '.join(counts)}.")
+    return 0 if works else 1
 
 
-def _report(name: str, check: Callable[[], str]) -> int:
-    try:
-        print(f"ok       {name}: {check()}")
-    except FerryError as error:
-        print(f"failure  {name}: {error.sentence}")
-        return 1
-    except _DoubtError as warning:
-        print(f"warning  {name}: {warning}")
-    return 0
+def _results(options: Namespace, environ: Mapping[str, str]) -> Iterator[Result]:
+    storage, astray = _attempt(lambda: read_storage(environ))
+    settings, wrong = _attempt(lambda: read_settings({**environ, **_ELSEWHERE}))
+    yield _told("project", astray or fine(f"SUPABASE_URL is {storage.url if storage else ''}"))
+    yield _told("settings", wrong or fine("all other variables are right, or are left at their defaults"))
+    if settings is not None:
+        yield from examine(_machine_checks(settings, options, environ))
+    if storage is not None:
+        buckets = options.bucket or sorted({bucket for bucket, _ in places(settings.root)} if settings else ())
+        with Storage(storage, timeout=_PATIENCE_SECONDS) as client:
+            yield from examine(storage_checks(storage, client, buckets))
 
 
-class _DoubtError(Exception):
-    """Something that may be as it should."""
+def _machine_checks(settings: Settings, options: Namespace, environ: Mapping[str, str]) -> Iterator[Check]:
+    folder = options.watch or settings.root
+    yield from disk_checks(folder, trains=options.watch is None, environ=environ)
+    if options.watch is None:
+        yield from training_checks(settings.handler)
+    yield Check("uploader", lambda: _uploader(settings, time.time()))
 
 
-def _disk(settings: Settings) -> str:
-    there = next(path for path in (settings.root, *settings.root.parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    if free < _LITTLE_DISK_BYTES:
-        raise _DoubtError(f"{free >> 20} MiB are free at {there}; checkpoints need more: make room or use a volume")
-    return f"{free >> 30} GiB free at {there}"
-
-
-def _uploader(settings: Settings) -> str:
+def _uploader(settings: Settings, now: float) -> Finding:
     beat = Worker.read(worker_file(settings.root, settings.worker))
-    if beat is None or time.time() - beat.at > _SILENT_SECONDS:
-        raise _DoubtError("no uploader runs on this worker: start it with python -m uploader run")
-    return f"process {beat.pid} beats; Storage is {beat.storage}"
+    if beat is None or now - beat.at > SILENT_SECONDS:
+        return doubtful("none lives on this worker", "Start it: python -m uploader run.")
+    return fine(f"process {beat.pid} lives, and Storage is {beat.storage} for it")
 
 
-def _storage(storage: Storage, bucket: str | None) -> str:
-    if bucket is None:
-        _ask_for_some_bucket(storage)
-        return "it answers and takes the key; name a bucket with --bucket to try writing"
-    storage.bucket(bucket)
-    key = f".ferry-doctor-{uuid.uuid4().hex}"
-    storage.put(bucket, key, BytesBody(b"doctor"), content_type="text/plain", metadata={})
-    storage.remove(bucket, [key])
-    return f"bucket {bucket} can be written"
-
-
-def _ask_for_some_bucket(storage: Storage) -> None:
-    """Any answer about a bucket that is not there proves that the key is taken."""
+def _attempt(read: Callable[[], T]) -> tuple[T | None, Finding | None]:
     try:
-        storage.bucket(f"ferry-doctor-{uuid.uuid4().hex}")
-    except StorageError as error:
-        if error.trouble is not Trouble.BUCKET_NOT_FOUND:
-            raise
+        return read(), None
+    except FerryError as error:
+        return None, trouble(error)
+
+
+def _told(name: str, finding: Finding) -> Result:
+    return Result(Check(name, lambda: finding), finding)
+
+
+def _fields(result: Result) -> dict[str, Any]:
+    check, finding = result.check, result.finding
+    left_out = {"level": "left out", "says": None, "remedy": None}
+    told = left_out if finding is None else {"level": finding.level, "says": finding.says, "remedy": finding.remedy}
+    return {"name": check.name, "about": check.about, **told}
+
+
+def _shower() -> Callable[[Result], None]:
+    """Return what prints a finding and what to do: on a terminal below it, else on the same line."""
+    if not sys.stdout.isatty():
+        return lambda result: print(_line(result)) if result.finding else None
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=sys.stdout)
+
+    def show(result: Result) -> None:
+        finding = result.finding
+        if finding is None:
+            return
+        line = Table.grid(padding=(0, 2, 0, 0))
+        line.add_column(width=_LEVEL_WIDTH)
+        line.add_column(width=_NAME_WIDTH)
+        line.add_column(overflow="fold")
+        line.add_row(Text(finding.level, style=_COLOURS[finding.level]), result.check.name, Text(_said(result)))
+        if finding.remedy:
+            line.add_row("", "", Text(f"-> {on_terminal(finding.remedy)}", style="bold"))
+        console.print(line)
+
+    return show
+
+
+def _line(result: Result) -> str:
+    finding = result.finding
+    level, remedy = (finding.level, finding.remedy) if finding else ("", None)
+    end = f" -> {on_terminal(remedy)}" if remedy else ""
+    return f"{level:{_LEVEL_WIDTH}}  {result.check.name:{_NAME_WIDTH}}  {_said(result)}{end}"
+
+
+def _said(result: Result) -> str:
+    about = f"{result.check.about}: " if result.check.about else ""
+    return on_terminal(f"{about}{result.finding.says if result.finding else ''}")

@@ -50,7 +50,18 @@ def parser() -> argparse.ArgumentParser:
     retry = _add(commands, "retry", "have the daemon try again what had failed for good")
     retry.add_argument("--watch", type=Path, metavar="FOLDER", help="a watched folder as well")
     doctor = _add(commands, "doctor", "say whether this machine is ready, and what to do if not")
-    doctor.add_argument("--bucket", help="a bucket that must be there and writable")
+    doctor.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    doctor.add_argument(
+        "--bucket",
+        action="append",
+        help="a bucket in which to try what Ferry does; may be given again (default: those of the sessions here)",
+    )
+    doctor.add_argument(
+        "--watch",
+        type=Path,
+        metavar="FOLDER",
+        help="a watched folder: the uploader works alone, and no training is looked at",
+    )
     return top
 
 

@@ -10,7 +10,7 @@ from shared.clock import SystemClock
 from shared.contract.upload import StorageState
 from shared.log import configure
 from shared.settings import read_log_format
-from shared.sizes import shown
+from shared.sizes import counted, shown
 from uploader.commands.display import display
 from uploader.commands.serving import serving
 from uploader.paths import on_terminal
@@ -82,4 +82,4 @@ def _tell(daemon: Daemon, missing: list[str], *, finished: bool) -> None:
         print(f"uploader: {len(missing)} could not be uploaded; they are listed above.", file=sys.stderr)
     else:
         files, size = daemon.delivered()
-        print(f"Everything is uploaded and verified: {files} files, {shown(size)}.")
+        print(f"Everything is uploaded and verified: {counted(files, 'file')}, {shown(size)}.")

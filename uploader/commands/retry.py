@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from shared.contract.upload import Upload
 from shared.settings import read_root
+from shared.sizes import counted
 from uploader.commands.known_runs import states
 from uploader.requests import leave
 
@@ -21,5 +22,9 @@ def main(options: Namespace) -> int:
         if upload is not None and upload.failed.files:
             leave(state / "requests", "retry")
             asked += upload.failed.files
-    print(f"Asked the uploader to try {asked} files again." if asked else "Nothing has failed; nothing to retry.")
+    print(
+        f"Asked the uploader to try {counted(asked, 'file')} again."
+        if asked
+        else "Nothing has failed; nothing to retry."
+    )
     return 0

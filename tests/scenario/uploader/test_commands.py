@@ -58,7 +58,7 @@ def test_status_lists_what_failed_and_retry_has_it_tried_again(harbour: Port) ->
     code, printed = said(harbour, "status")
     assert code == 1
     assert "bad.txt" in printed
-    assert said(harbour, "retry") == (0, "Asked the uploader to try 1 files again.\n")
+    assert said(harbour, "retry") == (0, "Asked the uploader to try 1 file again.\n")
     harbour.start("run")
     until(lambda: harbour.is_there("outputs/bad.txt"), "the file that had failed")
     until(lambda: (manifest := harbour.manifest()) is not None and manifest.complete, "the new manifest")
@@ -79,18 +79,6 @@ def test_verify_finds_what_is_wrong_by_record_and_by_content(harbour: Port) -> N
     harbour.storage.remove(BUCKET, [f"{PREFIX}/samples/a.png"])
     code, printed = said(harbour, "verify")
     assert (code, "it is not in the bucket" in printed) == (1, True)
-
-
-def test_doctor(harbour: Port) -> None:
-    code, printed = said(harbour, "doctor", "--bucket", BUCKET)
-    assert (code, f"bucket {BUCKET} can be written" in printed) == (0, True)
-    code, printed = said(harbour, "doctor", "--bucket", "nowhere")
-    assert (code, "Create the bucket" in printed) == (1, True)
-    code, printed = said(harbour, "doctor", SUPABASE_URL="http://127.0.0.1:9")
-    assert (code, "check SUPABASE_URL" in printed) == (1, True)
-    code, printed = said(harbour, "doctor")
-    assert code == 0
-    assert "no uploader runs on this worker" in printed
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_one_pass_and_a_deep_look_show_bars_that_fit_the_terminal(harbour: Port)
     assert "28.6/28.6 MiB" in bars[-1]
     assert "1 file" in bars[-1]
     assert max(map(len, bars)) <= 80
-    assert "Everything is uploaded and verified: 1 files, 28.6 MiB." in seen.text
+    assert "Everything is uploaded and verified: 1 file, 28.6 MiB." in seen.text
     deep = at_terminal(harbour, "verify", "--deep", "--bucket", BUCKET, "--prefix", PREFIX, columns=120)
     assert deep.code == 0
     assert f"{BUCKET}/{PREFIX}: 1 of 1 objects are right, by SHA-256." in deep.text
