@@ -1,27 +1,35 @@
-"""What is to be reached, and the rule for each by which a table says whether it was. Pure."""
+"""What is to be reached, and whether a table has reached it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.results import FERRY
+from bench.figures import (
+    fact,
+    longer_by,
+    median,
+    memory_beside,
+    memory_of_both,
+    of_series,
+    of_two,
+    p50,
+    p99,
+    share_of_the_line,
+    times_as_fast,
+    times_as_long,
+    times_the_rate,
+    worst,
+)
 from bench.rivals.catalogue import BARE_DOWN, BARE_MANY, BARE_SAME, CLIENT, CLIENT_DOWN, CURL_DOWN, TUSPY
-from bench.statistics import paired_difference, paired_ratio, percentile, summary
 
 if TYPE_CHECKING:
-    from bench.results import Results, Series
+    from bench.figures import Figure, Situation
+    from bench.results import Results
 
 SDK = "the SDK's own import"
 BARE_TRAINER = "run.py alone"
 FEW = "Ferry, the fewer and larger ones"
-LINE_BYTES = 25_000_000
-"""200 Mbit/s, in bytes a second."""
-
-Figure = Callable[["Results"], "float | None"]
-Situation = tuple[str, str]
-"""A row and the condition of one of its measurements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,114 +74,6 @@ def judge(target: Target, results: Results) -> Verdict | None:
     return Verdict(measured, target.shown(measured), reached)
 
 
-# Figures
-
-
-def of_series(situation: Situation, figure: Callable[[Series], float], name: str = FERRY) -> Figure:
-    """Return the figure that ``figure`` makes of one contestant's series."""
-
-    def found(results: Results) -> float | None:
-        series = _series(results, situation, name)
-        return None if series is None else figure(series)
-
-    return found
-
-
-def of_two(situation: Situation, rival: str, figure: Callable[[Series, Series], float]) -> Figure:
-    """Return the figure that ``figure`` makes of Ferry's series and a rival's, both of the same rounds."""
-
-    def found(results: Results) -> float | None:
-        own, other = _series(results, situation, FERRY), _series(results, situation, rival)
-        return None if own is None or other is None else figure(own, other)
-
-    return found
-
-
-def fact(situation: Situation, name: str) -> Figure:
-    """Return the figure that was counted."""
-
-    def found(results: Results) -> float | None:
-        measured = results.find(*situation)
-        return None if measured is None else measured.facts.get(name)
-
-    return found
-
-
-def share_of_the_line(situation: Situation) -> Figure:
-    """Return the part of the line that Ferry's median run filled."""
-
-    def found(results: Results) -> float | None:
-        measured, series = results.find(*situation), _series(results, situation, FERRY)
-        if measured is None or series is None:
-            return None
-        return measured.bytes / median(series) / LINE_BYTES
-
-    return found
-
-
-def memory_beside(situation: Situation, other: Situation) -> Figure:
-    """Return how many times the memory of another situation Ferry took at most."""
-
-    def found(results: Results) -> float | None:
-        own, known = _series(results, situation, FERRY), _series(results, other, FERRY)
-        return None if own is None or known is None else max(own.peaks) / max(known.peaks)
-
-    return found
-
-
-def _series(results: Results, situation: Situation, name: str) -> Series | None:
-    measured = results.find(*situation)
-    return None if measured is None else measured.series.get(name)
-
-
-def median(series: Series) -> float:
-    """Return the median of a series."""
-    return summary(series.values).median
-
-
-def worst(series: Series) -> float:
-    """Return the largest value of a series."""
-    return max(series.values)
-
-
-def p50(series: Series) -> float:
-    """Return what half of the values do not exceed."""
-    return percentile(series.values, 50)
-
-
-def p99(series: Series) -> float:
-    """Return what all but a hundredth of the values do not exceed."""
-    return percentile(series.values, 99)
-
-
-def times_as_fast(own: Series, other: Series) -> float:
-    """Return how many times as fast Ferry is, where the values are seconds."""
-    return paired_ratio(other.values, own.values)
-
-
-def times_the_rate(own: Series, other: Series) -> float:
-    """Return how many times the other's rate Ferry's is."""
-    return paired_ratio(own.values, other.values)
-
-
-def times_as_long(own: Series, other: Series) -> float:
-    """Return how many times as long Ferry takes."""
-    return paired_ratio(own.values, other.values)
-
-
-def longer_by(own: Series, other: Series) -> float:
-    """Return how many seconds longer Ferry takes."""
-    return paired_difference(own.values, other.values)
-
-
-def memory_of_both(own: Series, other: Series) -> float:
-    """Return how many times the other's memory Ferry's is, each at its most."""
-    return max(own.peaks) / max(other.peaks)
-
-
-# Targets
-
-
 def _speed(what: str, situation: Situation, rival: str, bound: float) -> Target:
     return Target(what, of_two(situation, rival, times_as_fast), bound, at_least=True, unit="×")
 
@@ -187,6 +87,8 @@ def _percent(what: str, figure: Figure, bound: float, *, at_least: bool = False)
 
 
 _ALONE, _BESIDE = ("latency", "idle"), ("latency", "beside a large checkpoint")
+_LINE, _LOG = ("line", "80 ms, 200 Mbit/s"), ("log", "status.json behind")
+_CHANGED, _HANDLER_START, _RATE = ("idle", "a changed old file"), ("start", "handler"), ("steps", "rate")
 _MANY, _RESTART = ("many", "0 ms"), ("restart", "SIGKILL")
 _LARGEST_DATASET = ("dataset, large", "0 ms")
 
@@ -201,35 +103,20 @@ TARGETS = (
     Target("each of 10,000 files, beside each of 300", of_two(_MANY, FEW, times_as_long), 1.1, unit="×"),
     Target("memory with 10,000 files, beside that with 300", of_two(_MANY, FEW, memory_of_both), 1.1, unit="×"),
     Target("requests for each of 10,000 files, all included", fact(_MANY, "requests a file"), 1.05),
-    _percent(
-        "three large files at once, of a line of 200 Mbit/s and 80 ms",
-        share_of_the_line(("line", "80 ms, 200 Mbit/s")),
-        0.90,
-        at_least=True,
-    ),
+    _percent("of a line of 200 Mbit/s and 80 ms, by three large files", share_of_the_line(_LINE), 0.90, at_least=True),
     _seconds("a sample until it is visible, the line idle, p50", of_series(_ALONE, p50), 1.0),
     _seconds("the same, p99", of_series(_ALONE, p99), 2.0),
     _seconds("a sample until it is visible, beside 2 GiB on their way, p50", of_series(_BESIDE, p50), 2.0),
     _seconds("the same, p99", of_series(_BESIDE, p99), 4.0),
-    Target(
-        "live copies of a log that grows to 100 MB",
-        fact(("log", "status.json behind"), "bytes a second"),
-        64 * 1024,
-        unit="KiB/s",
-        factor=1 / 1024,
-    ),
-    _seconds("`status.json` behind such a log at most", of_series(("log", "status.json behind"), worst), 17.0),
+    Target("live copies of a log of 100 MB", fact(_LOG, "bytes a second"), 65536, unit="KiB/s", factor=1 / 1024),
+    _seconds("`status.json` behind such a log at most", of_series(_LOG, worst), 17.0),
     _percent("CPU with 10,000 delivered files and nothing to do", of_series(("idle", "CPU"), median), 0.005),
-    _seconds(
-        "a changed old file among them, until it is visible", of_series(("idle", "a changed old file"), worst), 15
-    ),
+    _seconds("a changed old file among them, until it is visible", of_series(_CHANGED, worst), 15.0),
     Target("memory, idle", of_series(("memory", "idle"), worst), 75, unit="MB"),
     Target("memory, sending 2 GiB", of_series(("memory", "a very large file"), worst), 95, unit="MB"),
     Target("memory, 100,000 files", of_series(("memory", "very many files"), worst), 120, unit="MB"),
     _seconds("the uploader's start to its first look", of_series(("start", "uploader"), median), 0.7),
-    _seconds(
-        "the handler's start until it is ready, beside the SDK's", of_two(("start", "handler"), SDK, longer_by), 0.3
-    ),
+    _seconds("the handler's start until it is ready, beyond the SDK's", of_two(_HANDLER_START, SDK, longer_by), 0.3),
     _speed("a dataset of 2,000 files, against bare connections, as many", ("dataset", "0 ms"), BARE_DOWN, 0.85),
     _speed("such a dataset at 20 ms, against the client in a loop", ("dataset", "20 ms"), CLIENT_DOWN, 5.0),
     _speed("a dataset of one file of 2 GiB, against curl", _LARGEST_DATASET, CURL_DOWN, 0.9),
@@ -237,12 +124,7 @@ TARGETS = (
     _seconds("a job's taking to the trainer's start", of_series(("job", "before"), median), 0.5),
     _seconds("the last byte's verification to the answer", of_series(("job", "after"), median), 0.3),
     _percent("CPU of the handler beside a training", of_series(("handler", "CPU"), median), 0.01),
-    _percent(
-        "the trainer's rate, of `run.py` alone",
-        of_two(("steps", "rate"), BARE_TRAINER, times_the_rate),
-        0.99,
-        at_least=True,
-    ),
+    _percent("the trainer's rate, of `run.py` alone", of_two(_RATE, BARE_TRAINER, times_the_rate), 0.99, at_least=True),
     _seconds("a restart after SIGKILL until it sends again", of_series(_RESTART, median), 1.5),
     _percent("of what was delivered, read again by then", fact(_RESTART, "read of what was delivered"), 0.5),
 )

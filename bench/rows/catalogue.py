@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from bench.rows import datasets, growing, jobs, large, resident, small, waiting
+from bench.rows import datasets, growing, jobs, large, memory, resident, small, starting, waiting
 
 if TYPE_CHECKING:
     from bench.bench import Bench
@@ -20,9 +20,9 @@ ROWS: dict[str, Row] = {
     "line": large.line,
     "small": small.some,
     "many": small.many,
-    "start": resident.start,
+    "start": starting.start,
     "idle": resident.idle,
-    "memory": resident.memory,
+    "memory": memory.most,
     "restart": resident.restart,
     "dataset": datasets.staging,
     "log": growing.log,

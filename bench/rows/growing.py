@@ -43,7 +43,7 @@ def log(bench: Bench) -> Iterator[Measurement]:
         pod.result(job, _MOST_SECONDS)
     if not behind:
         raise FailedError("status.json never held a line of the log")
-    title = f"a log that grows to {bench.scale.log_bytes // KB // 1000} MB in {seconds:.0f} s"
+    title = f"status.json behind a log that grows to {bench.scale.log_bytes // KB // 1000} MB in {seconds:.0f} s"
     facts = {"bytes a second": copied / seconds} if bench.site.embedded else {}
     bench.say(f"log: {copied / seconds / 1024:.1f} KiB/s, status.json up to {max(behind):.1f} s behind")
     yield Measurement("log", title, "status.json behind", {FERRY: Series(tuple(behind))}, facts=facts)

@@ -47,10 +47,10 @@ def around(bench: Bench) -> Iterator[Measurement]:
             before.append(started - ended.taken)
             after.append(ended.answered - _last_verified(bench, job))
             bench.say(f"job: {before[-1]:.3f} s before the training, {after[-1]:.3f} s after the last byte")
-    yield Measurement("job", "a job, from taken to the trainer's start", "before", {FERRY: Series(tuple(before))})
-    yield Measurement(
-        "job", "a job, from the last byte's verification to the answer", "after", {FERRY: Series(tuple(after))}
-    )
+    title = "a job, from its taking to the trainer's start"
+    yield Measurement("job", title, "before", {FERRY: Series(tuple(before))})
+    title = "a job, from the last byte's verification to the answer"
+    yield Measurement("job", title, "after", {FERRY: Series(tuple(after))})
 
 
 def beside(bench: Bench) -> Iterator[Measurement]:
@@ -67,7 +67,8 @@ def beside(bench: Bench) -> Iterator[Measurement]:
                 shares.append(share_of_a_core(pod.handler.pid, bench.scale.settle_seconds))
                 pod.result(job, _MOST_SECONDS)
             bench.say(f"handler: {shares[-1]:.2%} of a core")
-    yield Measurement("handler", "the handler beside a training", "CPU", {FERRY: Series(tuple(shares))}, unit="cores")
+    title = "CPU of the handler beside a training"
+    yield Measurement("handler", title, "CPU", {FERRY: Series(tuple(shares))}, unit="cores")
 
 
 def steps(bench: Bench) -> Iterator[Measurement]:
@@ -85,7 +86,7 @@ def steps(bench: Bench) -> Iterator[Measurement]:
             rates[BARE].append(_bare(bench))
             bench.say(f"steps: {rates[FERRY][-1]:.2f} a second in the worker, {rates[BARE][-1]:.2f} alone")
     series = {name: Series(tuple(values)) for name, values in rates.items()}
-    yield Measurement("steps", "the small trainer", "rate", series, unit="steps/s")
+    yield Measurement("steps", "the small trainer in the worker, and alone", "rate", series, unit="steps/s")
 
 
 def share_of_a_core(pid: int, seconds: float) -> float:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from bench.figures import LINE_BYTES
 from bench.line import Line
 from bench.product import delivery
 from bench.results import FERRY
 from bench.rivals.catalogue import BARE, BARE_SAME, CLIENT, CURL, TUSPY, curl, in_chunks, script
 from bench.scale import MIB
-from bench.targets import LINE_BYTES
 from bench.task import DOCUMENTED_CHUNK
 
 if TYPE_CHECKING:

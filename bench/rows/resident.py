@@ -1,4 +1,4 @@
-"""The daemon that is just there: how soon it is, what it takes, what it still sees, and how it comes back."""
+"""The daemon among thousands of delivered files: what it takes, what it still sees, and how it comes back."""
 
 from __future__ import annotations
 
@@ -12,22 +12,16 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from bench.line import Line
 from bench.processes import PYTHON, FailedError, Process
-from bench.product import RUN, WATCHED, daemon, delivery, environ_of, lay_out
+from bench.product import RUN, WATCHED, daemon, environ_of
 from bench.results import FERRY, Measurement, Series
-from bench.rounds import play
 from bench.rows.jobs import share_of_a_core
-from bench.scale import MIB
-from bench.targets import SDK
-from bench.task import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from bench.bench import Bench
-    from bench.task import Contestant, Task
 
 _MOST_SECONDS = 60.0
 _LOOK_SECONDS = 0.005
@@ -39,29 +33,6 @@ _STRIDE = 997
 _LARGER = 10
 _SLOW = "20M"
 _MB = 1_000_000
-
-
-def start(bench: Bench) -> Iterator[Measurement]:
-    """From the process's start: of the uploader to its first look, of the handler until it is ready for a job."""
-    looks: list[float] = []
-    ready: dict[str, list[float]] = {FERRY: [], SDK: []}
-    for _ in range(bench.runs):
-        with _folder(bench) as folder, bench.site.room() as prefix:
-            lay_out(folder, bench.material.samples(1, bench.scale.many))
-            with closing(daemon(bench.site.endpoint, folder, bench.site.bucket, prefix)) as process:
-                looks.append(process.event("run_found", _MOST_SECONDS).at - process.started_at)
-        with _folder(bench) as folder:
-            # No queue has to be there for a worker to be ready for its jobs.
-            environ = environ_of(bench.site.endpoint, folder, RUNPOD_WEBHOOK_GET_JOB="http://127.0.0.1:9/job-take/$ID")
-            environ |= {"RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true", "RUNPOD_SKIP_GPU_CHECK": "true"}
-            with closing(Process([PYTHON, "-m", "handler"], environ)) as process:
-                ready[FERRY].append(process.event("ready", _MOST_SECONDS).at - process.started_at)
-            with closing(Process([PYTHON, "-c", "import runpod; print('imported')"], environ)) as process:
-                ready[SDK].append(process.hear("imported", _MOST_SECONDS).at - process.started_at)
-        bench.say(f"start: uploader {looks[-1]:.3f} s, handler {ready[FERRY][-1]:.3f} s, SDK {ready[SDK][-1]:.3f} s")
-    yield Measurement("start", "the uploader's start to its first look", "uploader", {FERRY: Series(tuple(looks))})
-    series = {name: Series(tuple(values)) for name, values in ready.items()}
-    yield Measurement("start", "the handler's start until it is ready for a job", "handler", series)
 
 
 def idle(bench: Bench) -> Iterator[Measurement]:
@@ -76,8 +47,10 @@ def idle(bench: Bench) -> Iterator[Measurement]:
             shares.append(share_of_a_core(process.pid, bench.scale.settle_seconds))
             found.append(_seconds_until_changed(bench, tree, files[number * _STRIDE % len(files)]))
             bench.say(f"idle: {shares[-1]:.2%} of a core; a changed file was there after {found[-1]:.1f} s")
-    title = f"{bench.scale.many_files} delivered files"
+    among = f"{bench.scale.many_files} delivered files"
+    title = f"CPU of the uploader with {among} and nothing to do"
     yield Measurement("idle", title, "CPU", {FERRY: Series(tuple(shares))}, unit="cores")
+    title = f"a changed file among {among}, until it is visible"
     yield Measurement("idle", title, "a changed old file", {FERRY: Series(tuple(found))})
 
 
@@ -106,26 +79,9 @@ def restart(bench: Bench) -> Iterator[Measurement]:
             under_way.unlink()
             bench.say(f"restart: {seconds[-1]:.3f} s, {read[-1] / 1e6:.1f} MB read")
         part = max(read) / tree.size
-    title = f"{bench.scale.many_files} delivered files"
+    title = f"a restart after SIGKILL with {bench.scale.many_files} delivered files, until it sends again"
     facts = {"read of what was delivered": part}
     yield Measurement("restart", title, "SIGKILL", {FERRY: Series(tuple(seconds))}, facts=facts)
-
-
-def memory(bench: Bench) -> Iterator[Measurement]:
-    """The most memory that the uploader has: with nothing to do, with a very large file, and with very many."""
-    large, many = bench.material.checkpoints(1, bench.scale.huge), bench.material.samples(bench.scale.rows, 1)
-    for title, condition, contestant, files in (
-        ("nothing to do", "idle", _resting(bench), ()),
-        (f"one file of {bench.scale.huge // MIB} MiB", "a very large file", None, large),
-        (f"{bench.scale.rows} files", "very many files", None, many),
-    ):
-        task = bench.task(Line(), files)
-        racing = {FERRY: contestant or delivery(bench.site, to_manifest=True)}
-        rounds = 1 if len(files) > 1 else bench.runs
-        outcomes = play(bench.site, task, racing, rounds, lambda *_: None)
-        peaks = tuple(outcome.peak / _MB for outcome in outcomes[FERRY])
-        bench.say(f"memory, {condition}: {max(peaks):.1f} MB")
-        yield Measurement("memory", f"the uploader's memory, {title}", condition, {FERRY: Series(peaks)}, unit="MB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,20 +118,6 @@ def _delivered(bench: Bench) -> Iterator[Tree]:
         with closing(Process([*command, "--prefix", prefix], environ)) as process:
             process.finish()
         yield tree
-
-
-def _resting(bench: Bench) -> Contestant:
-    """Return Ferry with nothing to do."""
-
-    def rest(task: Task) -> Outcome:
-        lay_out(task.folder, ())
-        with closing(daemon(task.endpoint, task.folder, task.bucket, task.prefix)) as process:
-            process.event("run_found", _MOST_SECONDS)
-            time.sleep(bench.scale.settle_seconds / 3)
-            process.note_memory()
-            return Outcome(bench.scale.settle_seconds, process.peak)
-
-    return rest
 
 
 def _seconds_until_changed(bench: Bench, tree: Tree, path: Path) -> float:
