@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 from urllib.parse import quote, unquote, urlsplit
@@ -20,6 +21,7 @@ _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "
 _SHORTEST_SECRET = 8
 # The parts of a signed token that are its own; shorter ones are its header's, or of some other text with two dots.
 _SHORTEST_PART = 16
+_LOOK_SECONDS = 1.0
 
 
 def secrets_of(environ: Mapping[str, str]) -> frozenset[str]:
@@ -45,17 +47,20 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 class Secrets:
     """The secrets of this process's environment. One that was replaced may still open something: it stays secret."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._known: frozenset[str] = frozenset()
-        self._of: object = None
+        self._looked: float | None = None
 
     def __call__(self) -> frozenset[str]:
-        """Return every secret that there is, or has been since the first call."""
-        now = tuple(os.environb.items()), _stamp(os.environ.get(FILE_VARIABLE, "").strip())
-        if now != self._of:
-            # Each line of a log asks, and finding out costs more than writing it.
+        """Return every secret that there is, or has been since the first call.
+
+        Each line of a log asks, and finding out costs more than writing it: the answer is that of the last second.
+        """
+        now = self._clock()
+        if self._looked is None or now - self._looked >= _LOOK_SECONDS:
             self._known |= secrets_of(os.environ)
-            self._of = now
+            self._looked = now
         return self._known
 
 
@@ -96,14 +101,6 @@ def _content(file: str) -> str:
         return read_key(Path(file)) if file else ""
     except ValueError:
         return ""
-
-
-def _stamp(file: str) -> tuple[int, ...] | None:
-    try:
-        found = Path(file).stat() if file else None
-    except (OSError, ValueError):
-        return None
-    return None if found is None else (found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size)
 
 
 def _passwords(value: str) -> Iterator[str]:

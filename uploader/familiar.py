@@ -16,6 +16,9 @@ class Familiar:
     def __init__(self) -> None:
         self._marks: set[int] = set()
 
+    def __len__(self) -> int:
+        return len(self._marks)
+
     def add(self, path: str, version: Version) -> None:
         """Take ``version`` of ``path`` for known."""
         self._marks.add(hash((path, version.size, version.mtime_ns, version.inode)))

@@ -68,10 +68,9 @@ class Flight:
             free = self._lanes.free(lane)
             if alone:
                 free = min(free, 1 - len(self.paths))
-            for row in self._next(lane, now, free + len(self.paths), ended=ended) if free > 0 else ():
-                if free > 0 and not self._is_under_way(row.path) and self._ledger.start(row):
+            for row in self._waiting(lane, now, free, ended=ended) if free > 0 else ():
+                if self._ledger.start(row):
                     self._start(row, lane, ended=ended)
-                    free -= 1
         self._unproved.prove(more=any(flying.lane is Lane.SMALL for flying in self._flying.values()))
 
     def landed(self) -> Iterator[tuple[Row, Verdict]]:
@@ -88,6 +87,13 @@ class Flight:
 
     def _is_under_way(self, path: str) -> bool:
         return path in self._flying or path in self._unproved
+
+    def _waiting(self, lane: Lane, now: float, count: int, *, ended: bool) -> list[Row]:
+        """Return up to ``count`` files to send next. Of one that is under way the next version may have settled."""
+        rows = self._next(lane, now, count, ended=ended)
+        if any(self._is_under_way(row.path) for row in rows):
+            rows = self._next(lane, now, count + len(self.paths), ended=ended)
+        return [row for row in rows if not self._is_under_way(row.path)][:count]
 
     def _next(self, lane: Lane, now: float, count: int, *, ended: bool) -> list[Row]:
         if lane is Lane.SMALL:

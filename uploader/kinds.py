@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from shared import keys
@@ -137,4 +138,9 @@ def _grows(inner: str) -> bool:
 
 
 def _is_model_folder(top: str, name: str) -> bool:
-    return bool(top) and bool(name) and re.fullmatch(re.escape(name) + r"(_\d+)?(_[A-Za-z]+)*", top) is not None
+    return bool(top) and bool(name) and _model_folder(name).fullmatch(top) is not None
+
+
+@lru_cache
+def _model_folder(name: str) -> re.Pattern[str]:
+    return re.compile(re.escape(name) + r"(_\d+)?(_[A-Za-z]+)*")
