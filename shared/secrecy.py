@@ -51,16 +51,18 @@ class Secrets:
         self._clock = clock
         self._known: frozenset[str] = frozenset()
         self._looked: float | None = None
+        self._stamp: object = None
 
     def __call__(self) -> frozenset[str]:
         """Return every secret that there is, or has been since the first call.
 
-        Each line of a log asks, and finding out costs more than writing it: the answer is that of the last second.
+        Each line of a log asks, and finding out costs more than writing it: the answer is that of the last second,
+        unless the key's file is another one.
         """
-        now = self._clock()
-        if self._looked is None or now - self._looked >= _LOOK_SECONDS:
+        now, stamp = self._clock(), _stamp(os.environ.get(FILE_VARIABLE, "").strip())
+        if self._looked is None or now - self._looked >= _LOOK_SECONDS or stamp != self._stamp:
             self._known |= secrets_of(os.environ)
-            self._looked = now
+            self._looked, self._stamp = now, stamp
         return self._known
 
 
@@ -101,6 +103,14 @@ def _content(file: str) -> str:
         return read_key(Path(file)) if file else ""
     except ValueError:
         return ""
+
+
+def _stamp(file: str) -> tuple[int, ...] | None:
+    try:
+        found = Path(file).stat() if file else None
+    except (OSError, ValueError):
+        return None
+    return None if found is None else (found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size)
 
 
 def _passwords(value: str) -> Iterator[str]:
