@@ -27,7 +27,15 @@ FILES = sorted(path.name for path in JOBS.glob("*.json"))
 INDEX = Page(JOBS / "README.md")
 WEEK = 7 * 24 * 3_600_000
 # The memory of RunPod's pools of GPUs, in GB.
-POOLS = {"ADA_24": 24, "AMPERE_48": 48, "ADA_48_PRO": 48, "AMPERE_80": 80, "ADA_80_PRO": 80, "HOPPER_141": 141}
+POOLS = {
+    "ADA_24": 24,
+    "AMPERE_24": 24,
+    "AMPERE_48": 48,
+    "ADA_48_PRO": 48,
+    "AMPERE_80": 80,
+    "ADA_80_PRO": 80,
+    "HOPPER_141": 141,
+}
 
 
 def event(name: str) -> dict[str, Any]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
+import struct
+import subprocess
+import sys
 import tomllib
 from typing import Any
 
@@ -62,10 +66,47 @@ def test_the_images_variables_are_the_defaults() -> None:
 def test_the_hub_offers_every_variable_with_its_default() -> None:
     offered = {field["key"]: field["input"] for field in hub()["config"]["env"]}
     known = {quoted(row[0])[0] for row in README.table("variable")}
-    assert set(offered) == known | {"HF_TOKEN", "HF_HOME"}
+    assert set(offered) == known | {"HF_TOKEN", "HF_HOME", "HF_HUB_DISABLE_XET"}
     assert {name for name, field in offered.items() if field.get("required")} == set(REQUIRED)
-    defaults = {name: field["default"] for name, field in offered.items() if name not in REQUIRED}
+    defaults = {name: str(field["default"]) for name, field in offered.items() if name not in REQUIRED}
     assert read_settings({**REQUIRED, **defaults}) == read_settings(REQUIRED)
+
+
+def test_the_hub_lets_nobody_choose_what_a_worker_refuses() -> None:
+    for name, field in ((field["key"], field["input"]) for field in hub()["config"]["env"]):
+        choices = [option["value"] for option in field.get("options", ())]
+        match field["type"]:
+            case "number":
+                assert field["min"] <= field["default"] <= field["max"]
+                choices = [field["min"], field["max"]]
+            case "boolean":
+                choices = [field["trueValue"], field["falseValue"]]
+            case kind:
+                assert kind == "string"
+                assert not choices or field["default"] in choices
+        for choice in choices:
+            read_settings({**REQUIRED, name: str(choice)})
+
+
+def test_the_hubs_presets_are_settings() -> None:
+    keys = {field["key"] for field in hub()["config"]["env"]}
+    for preset in hub()["config"]["presets"]:
+        assert set(preset["defaults"]) <= keys
+        read_settings({**REQUIRED, **{name: str(value) for name, value in preset["defaults"].items()}})
+
+
+def test_the_hub_finds_its_icon_and_its_handler() -> None:
+    folder = PROJECT / ".runpod"
+    assert hub()["iconUrl"].endswith("/.runpod/icon.png")
+    header = (folder / "icon.png").read_bytes()[:24]
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", header[16:]) == (256, 256)
+    assert (folder / "icon.svg").read_text("utf-8").startswith("<svg")
+    environ = {name: value for name, value in os.environ.items() if name not in REQUIRED}
+    started = subprocess.run(
+        [sys.executable, folder / "handler.py"], env=environ, capture_output=True, text=True, check=False
+    )
+    assert (started.returncode, started.stderr.startswith("handler: SUPABASE_URL is not set")) == (2, True)
 
 
 def test_the_hub_file_has_what_the_hub_asks_for() -> None:
@@ -76,8 +117,6 @@ def test_the_hub_file_has_what_the_hub_asks_for() -> None:
     assert re.fullmatch(r"[A-Z]+_\d+(_PRO)?(,[A-Z]+_\d+(_PRO)?)*", config["gpuIds"])
     tests = json.loads((PROJECT / ".runpod" / "tests.json").read_bytes())
     assert tests["config"]["allowedCudaVersions"] == config["allowedCudaVersions"]
-    keys = {field["key"] for field in config["env"]}
-    assert all(set(preset["defaults"]) <= keys for preset in config["presets"])
     assert set(REQUIRED) == {field["key"] for field in tests["config"]["env"]}
 
 

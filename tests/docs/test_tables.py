@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,6 +103,15 @@ WITHOUT_SESSION = {
     *("disk_nearly_full", "disk_has_room", "room_not_made", "runs_not_listed", "settings_read_again"),
     *("settings_not_read", "storage_down", "storage_back", "runpod_away", "job_refused", "object_damaged"),
 }
+
+
+def test_every_error_code_has_its_place_in_troubleshooting() -> None:
+    headings = re.findall(r"^### `(\w+)`$", page("troubleshooting").text, re.MULTILINE)
+    shown = [quoted(row[0])[0] for row in page("errors").table("error_code")]
+    assert headings == shown
+    for code in ErrorCode:
+        section = page("troubleshooting").text.partition(f"### `{code}`\n")[2].partition("\n#")[0]
+        assert len(section.split()) > 5, code
 
 
 def events() -> Iterator[tuple[str, str, set[str | None]]]:
