@@ -1,4 +1,4 @@
-"""RunPod stops a worker, or cancels its job, in the moments between a job's arrival and its first step."""
+"""RunPod stops a worker, or cancels its job, in every phase from the job's arrival to the middle of a save."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import pytest
 
 from local.queue.heard import Kind
 from local.storage.faults import Fault
+from shared.contract.session import Phase
 from tests.scenario.stack import Stack, end, job, stack, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+PREFIX = "run/pictures"
 LONG = 600.0
 # What the worker is waiting for when it happens.
 WAITS = {
@@ -86,6 +88,45 @@ def test_a_sigterm_while_a_checkpoint_is_restored_leaves_it_to_the_next_worker(w
     assert (shown["status"], shown["output"]["error_code"]) == ("FAILED", "interrupted"), shown
     shown = goes_on(worker, job(**FAILING))
     assert (shown["status"], shown["output"].get("resumed_from_step")) == ("COMPLETED", 4), shown
+
+
+@pytest.mark.guarantee("every-wait-ends", fault="the worker is told to stop while the model is loaded, for ever")
+def test_a_sigterm_while_the_model_is_loaded_ends_the_trainer(worker: Stack) -> None:
+    handler = worker.start_worker()
+    worker.send(job(misbehave={"kind": "hang"}), "job-1")
+    until(lambda: worker.phase() is Phase.LOADING, worker.log)
+    assert end(handler, signal.SIGTERM, 30) == 0
+    assert worker.result("job-1")["output"]["error_code"] == "interrupted"
+    assert worker.trainers() == []
+
+
+@pytest.mark.guarantee(
+    "resumed-training", fault="the worker is told to stop in the middle of a checkpoint, or of pictures"
+)
+@pytest.mark.parametrize(
+    ("phase", "slow", "arch", "files"),
+    [
+        (Phase.SAVING, {"write_seconds": 4, "writes": "growing"}, "", 1),
+        (Phase.SAVING, {"write_seconds": 4, "writes": "preallocated"}, "wan22_14b", 2),
+        (Phase.SAMPLING, {"sample_seconds": 3}, "", 1),
+    ],
+    ids=["growing", "preallocated halves", "pictures"],
+)
+def test_a_sigterm_in_the_middle_of_a_save_leaves_nothing_half_to_go_on_with(
+    worker: Stack, phase: Phase, slow: dict[str, Any], arch: str, files: int
+) -> None:
+    handler = worker.start_worker()
+    worker.send(job(arch=arch, **slow), "job-1")
+    until(lambda: worker.session_step() > 0 and worker.phase() is phase, worker.log)
+    assert end(handler, signal.SIGTERM, 30) == 0
+    assert worker.result("job-1")["output"]["error_code"] == "interrupted"
+    manifest = until(lambda: worker.manifest(PREFIX), worker.log)
+    assert manifest.complete
+    whole = [entry.key for entry in manifest.files if "/checkpoints/pictures" in entry.key]
+    shutil.rmtree(worker.root / worker.session().session_id)  # type: ignore[union-attr]  # there is one
+    shown = goes_on(worker, {**job(arch=arch), "resume": True})
+    assert shown["status"] == "COMPLETED", shown
+    assert shown["output"].get("resumed_from_step") == (4 if len(whole) == files else None)
 
 
 @pytest.mark.guarantee("trained-once", fault="a worker that follows a job elsewhere is told to stop")
