@@ -262,6 +262,10 @@ class Ledger:
         """Return every object that another version may have replaced, without proof of it."""
         return self._typed(stored_file_of, queries.DOUBTFUL)
 
+    def restorable(self) -> list[StoredFile]:
+        """Return every object that a handler may have put aside because it found it damaged."""
+        return self._typed(stored_file_of, queries.RESTORABLE)
+
     def stored(self) -> Iterator[StoredFile]:
         """Yield everything of this run that is in the bucket, by key, a page at a time."""
         last = ""
@@ -367,6 +371,13 @@ class Ledger:
             self._write(queries.OVERWRITTEN, {"key": file.key, "folder": folder, "error": _OVERWRITTEN})
             self._write(queries.FORGET, (file.key,))
             self._write(queries.SEND_AGAIN, (file.key,))
+
+    def put_aside(self, file: StoredFile) -> None:
+        """Take note that an object is where it was no longer, unless another version has been sent there since."""
+        version = {"key": file.key, "version": file.stored.version, "sha256": file.stored.sha256}
+        with self.transaction():
+            if self._rows(queries.STILL_RESTORABLE, version):
+                self.decide(file, there=False)
 
     def stamp(self, path: str, step: int, saved_at: float) -> None:
         """Add the step of a saving at ``saved_at`` (Unix seconds) to a version that waits without one."""

@@ -39,7 +39,7 @@ PUBLISHED = "manifest"
 STOCKED = "stocked"
 # A fact of the ledger: an earlier one was lost, and with it what it knew of files that lie in the bucket alone.
 REBUILT = "rebuilt"
-# A fact of the ledger: what earlier sessions of the same training left is on record as this run's.
+# A fact of the ledger: up to which attempt it is known what earlier sessions, and earlier attempts, left.
 _INHERITED = "inherited"
 
 
@@ -64,9 +64,13 @@ class Office:
 
     @property
     def has_inherited(self) -> bool:
-        """Return whether there is nothing, or nothing more, to take over from earlier sessions or for a lost ledger."""
-        left_behind = self._run.lineage or self._ledger.fact(REBUILT)
-        return not left_behind or self._ledger.fact(_INHERITED) is not None
+        """Return whether there is nothing, or nothing more, to learn of what was left before this attempt began."""
+        left_behind = self._is_heir or self._run.attempt > 1
+        return not left_behind or self._ledger.fact(_INHERITED) == str(self._run.attempt)
+
+    @property
+    def _is_heir(self) -> bool:
+        return bool(self._run.lineage or self._ledger.fact(REBUILT))
 
     @property
     def is_rebuilding(self) -> bool:
@@ -76,17 +80,33 @@ class Office:
     def inherit(self) -> None:
         """Take what this training left before this ledger was made into the ledger, and so into the manifest.
 
-        The server's own records tell whose an object is. To be called once the handler has restored what it needs: it
-        puts aside what turns out to be damaged.
+        To be called once the handler has restored what it needs: it puts aside what turns out to be damaged, and at a
+        later attempt that may be what is on record already.
         """
         self._claims.assure(now=True)
+        if self._is_heir and self._ledger.fact(_INHERITED) is None:
+            self._take_heirlooms()
+        else:
+            self._miss_what_was_put_aside()
+        self._ledger.set_fact(_INHERITED, str(self._run.attempt))
+
+    def _take_heirlooms(self) -> None:
+        """Record what the server's own records tell to be this training's."""
         for record in self._courier.retry(self._walk):
             self._courier.alive()
             told = self._courier.retry(partial(self._storage.info, self._run.bucket, record.key))
             file = _heirloom(told, self._run) if told is not None else None
             if file is not None:
                 self._ledger.inherit(file)
-        self._ledger.set_fact(_INHERITED, "1")
+
+    def _miss_what_was_put_aside(self) -> None:
+        """Ask for the checkpoints and logs on record. Unlike elsewhere, others may be on their way meanwhile."""
+        for file in self._ledger.restorable():
+            self._courier.alive()
+            key = keys.join(self._run.prefix, file.key)
+            record = self._courier.retry(partial(self._storage.info, self._run.bucket, key))
+            if record is None or not _is(record, file.stored):
+                self._ledger.put_aside(file)
 
     def publish_status(self, status: Status) -> None:
         """Write ``status.json``."""

@@ -170,6 +170,13 @@ VALUES (:key, :path, :kind, :sha256, :size, :mtime, :version, :step, :at,
 """
 # Before anything is sent to a key that holds an older version; a delivery that is proved makes it sure again.
 DOUBT = "UPDATE stored SET sure = 0 WHERE key = ?"
+# What a handler may restore from, and so put aside. What becomes of a key to which a file is about to be sent, its
+# delivery says.
+RESTORABLE = """
+SELECT * FROM stored WHERE sure AND (key LIKE 'checkpoints/%' OR key LIKE 'logs/%')
+    AND NOT EXISTS (SELECT 1 FROM files WHERE files.key = stored.key AND files.state IN ('ready', 'sending'))
+"""
+STILL_RESTORABLE = f"{RESTORABLE} AND key = :key AND version IS :version AND sha256 = :sha256"
 DOUBT_EVERYTHING = "UPDATE stored SET sure = 0"
 TRUST = "UPDATE stored SET sure = 1 WHERE key = ?"
 FORGET = "DELETE FROM stored WHERE key = ?"

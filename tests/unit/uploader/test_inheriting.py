@@ -52,6 +52,7 @@ def closed(harbour: Harbour) -> dict[str, str]:
     harbour.session(trainer=None)
     harbour.drained()
     berth.until(lambda: berth.carrier.answered)
+    berth.die()
     manifest = harbour.manifest()
     assert manifest is not None
     assert manifest.lineage == ("earlier",)
@@ -123,3 +124,27 @@ def test_what_somebody_wrote_over_is_missing_by_name(harbour: Harbour) -> None:
     assert missing.path == "pictures/samples/10.jpg"
     assert "no longer in the bucket" in missing.reason
     assert [entry.path for entry in manifest.files] == ["pictures/pictures_000000010.safetensors"]
+
+
+@pytest.mark.guarantee(
+    "true-manifest", fault="a later attempt finds an object damaged that is on record, and moves it away"
+)
+def test_what_a_later_attempt_puts_aside_is_not_listed(harbour: Harbour) -> None:
+    assert "checkpoints/pictures_000000010.safetensors" in closed(harbour)
+    harbour.session(attempt=2, drain=None, ending=None, trainer=None)
+    berth = Berth(harbour, harbour.session_run())
+    berth.tick(5)
+    del harbour.storage.objects[f"{PREFIX}/checkpoints/pictures_000000010.safetensors"]
+    harbour.session(trainer=identify())
+    write(berth.run.output / "pictures/pictures_000000020.safetensors", WEIGHTS)
+    berth.tick(5)
+    harbour.session(trainer=None)
+    harbour.drained("second")
+    berth.until(lambda: berth.carrier.answered)
+    manifest = harbour.manifest()
+    assert manifest is not None
+    assert [entry.path for entry in manifest.missing] == ["pictures/pictures_000000010.safetensors"]
+    assert {entry.key.removeprefix(f"{PREFIX}/") for entry in manifest.files} == {
+        "samples/10.jpg",
+        "checkpoints/pictures_000000020.safetensors",
+    }
