@@ -53,7 +53,7 @@ unit: setup
 storm: setup
 	@wrong=0; \
 	$(BIN)/python -m tests.scenario.storm $(N) $(SEED) $(AT_ONCE) || wrong=1; \
-	FERRY_STORM=1 FERRY_SEED=$(SEED) $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 7200 \
+	FERRY_STORM=1 FERRY_SEED=$(SEED) $(BIN)/python -m pytest -n $$((2 * $(AT_ONCE))) --dist worksteal --timeout 7200 \
 		tests/scenario/steps tests/unit/uploader/test_voyages.py tests/unit/uploader/test_broken_ledger.py || wrong=1; \
 	exit $$wrong
 
