@@ -66,7 +66,7 @@ def _keep(out: Path, measured: results.Measurement, bench: Bench) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, epilog=_EPILOG)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"which ones (default: all): {', '.join(ROWS)}")
+    parser.add_argument("rows", nargs="*", type=_row, metavar="ROW", help=f"default: all of {', '.join(ROWS)}")
     parser.add_argument("--runs", type=_count, default=5, help="how many rounds (default: 5)")
     parser.add_argument(
         "--rtt", type=_round_trips, default=(0, 20, 80), metavar="MS,…", help="round trips (default: 0,20,80)"
@@ -75,6 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scale", choices=SCALES, default="full", help="small: only to see that it works")
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="a disk with some 20 GB (default: the temporary)")
     return parser
+
+
+def _row(text: str) -> str:
+    if text not in ROWS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(ROWS)}")
+    return text
 
 
 def _count(text: str) -> int:

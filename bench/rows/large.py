@@ -10,6 +10,7 @@ from bench.line import Line
 from bench.product import delivery
 from bench.results import FERRY
 from bench.rivals.catalogue import BARE, BARE_SAME, CLIENT, CURL, TUSPY, curl, in_chunks, script
+from bench.rivals.rclone import rclone
 from bench.scale import MIB
 from bench.task import DOCUMENTED_CHUNK
 
@@ -35,6 +36,7 @@ def one(bench: Bench) -> Iterator[Measurement]:
             TUSPY: script(TUSPY),
             CURL: curl,
             CLIENT: script(CLIENT),
+            **rclone(),
         }
         yield bench.race("large", f"one file of {bench.scale.large // MIB} MiB", line, (path,), contestants)
 

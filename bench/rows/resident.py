@@ -31,8 +31,8 @@ _CALM_SECONDS = 3.0
 _STRIDE = 997
 # Larger than the tiny ones, so that it shows whether they are read.
 _LARGER = 10
-_SLOW = "20M"
-_MB = 1_000_000
+# So slowly that a file is under way for so long, whatever its size.
+_SLOW_SECONDS = 100
 
 
 def idle(bench: Bench) -> Iterator[Measurement]:
@@ -62,17 +62,18 @@ def restart(bench: Bench) -> Iterator[Measurement]:
     seconds: list[float] = []
     read: list[int] = []
     with _delivered(bench) as tree:
+        slow = {"UPLOAD_BANDWIDTH": str(bench.scale.huge // _SLOW_SECONDS)}
         [checkpoint] = bench.material.checkpoints(1, bench.scale.huge)
         for number in range(bench.runs):
             under_way = tree.output / f"model_{number:09d}.safetensors"
             os.link(checkpoint, under_way)
-            with closing(tree.daemon(UPLOAD_BANDWIDTH=_SLOW)) as killed:
+            with closing(tree.daemon(**slow)) as killed:
                 bench.site.count_anew()
                 _until_sending(bench, killed)
                 time.sleep(1)
                 killed.signal(signal.SIGKILL)
             bench.site.count_anew()
-            with closing(tree.daemon(UPLOAD_BANDWIDTH=_SLOW)) as process:
+            with closing(tree.daemon(**slow)) as process:
                 seconds.append(_until_sending(bench, process) - process.started_at)
                 read.append(psutil.Process(process.pid).io_counters().read_chars)
                 process.signal(signal.SIGKILL)

@@ -9,6 +9,7 @@ from bench.line import Line
 from bench.product import delivery
 from bench.results import FERRY
 from bench.rivals.catalogue import BARE_MANY, CLIENT, CLIENT_THREADS, script
+from bench.rivals.rclone import rclone
 from bench.scale import KB
 from bench.targets import FEW
 
@@ -29,6 +30,7 @@ def some(bench: Bench) -> Iterator[Measurement]:
         BARE_MANY: script(BARE_MANY),
         CLIENT_THREADS: script(CLIENT_THREADS),
         CLIENT: script(CLIENT),
+        **rclone(),
     }
     title = f"{scale.small_files} files of {scale.small // KB} kB"
     for line in map(Line, bench.round_trips):
