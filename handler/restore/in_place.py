@@ -44,10 +44,10 @@ def put_right(output: Path, saved: Sequence[Saved], expected: Expected) -> Resto
     if not any(_is_whole(output / entry.path, entry) for entry in states) and (own / OPTIMIZER).exists():
         aside.append(own / OPTIMIZER)
     _set_aside(own, aside)
-    for entry in newest:
-        file = output / entry.path
+    # Of a folder that was restored its files are known, and its own ctime is what counts.
+    for name in {entry.path.split("/")[1] for entry in newest}:
         # Whatever changes about a file, its ctime becomes now.
-        file.chmod(stat.S_IMODE(file.stat().st_mode))
+        (own / name).chmod(stat.S_IMODE((own / name).stat().st_mode))
     return Restored(whole=bool(newest), step=step, damaged=tuple(str(path.relative_to(output)) for path in aside))
 
 

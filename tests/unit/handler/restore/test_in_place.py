@@ -105,6 +105,18 @@ def test_a_folder_that_was_begun_once_more_is_passed_over(tmp_path: Path) -> Non
     assert put_right(tmp_path, known, EXPECTED).step == 10
 
 
+@pytest.mark.guarantee(
+    "resumed-training", fault="the trainer was killed in the next folder after one that was restored"
+)
+def test_a_folder_that_was_restored_file_by_file_becomes_the_newest_of_all(tmp_path: Path) -> None:
+    part = place(tmp_path, "cats_000000010/transformer/model.safetensors")
+    known = [Saved(path="cats/cats_000000010/transformer/model.safetensors", step=10, at=part.stat().st_mtime)]
+    torn = place(tmp_path, "cats_000000020/transformer/model.safetensors", b"torn")
+    wait_for_a_tick(torn.parent.parent)
+    assert put_right(tmp_path, known, EXPECTED).step == 10
+    assert newest(tmp_path) == "cats_000000010"
+
+
 def test_an_optimizer_of_another_step_is_set_aside_and_its_own_stays(tmp_path: Path) -> None:
     weights, optimizer = place(tmp_path, "cats_000000010.safetensors"), place(tmp_path, "optimizer.pt", b"state")
     known = [saved(weights, 10), saved(optimizer, 10)]
