@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local.storage.faults import Answer, Fault
+from shared import folders
 from shared.contract.session import Outcome, Session
 from shared.layout import sessions
 from shared.storage.body import BytesBody
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREFIX = "run/pictures"
+WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 # Long enough to be interrupted, and soon over afterwards.
 JOB: dict[str, Any] = {"steps": 40, "step_seconds": 0.1, "keep": 20}
 
@@ -109,6 +112,29 @@ def test_a_damaged_checkpoint_is_passed_over_and_made_again(worker: Stack) -> No
     assert newest.removeprefix(f"{PREFIX}/") in compared(worker)
     command = ("uploader", "verify", "--deep", "--bucket", OUTPUTS, "--prefix", PREFIX)
     assert worker.start(*command).wait(60) == 0, worker.log()[-2000:]
+
+
+@pytest.mark.guarantee(
+    "resumed-training", fault="Storage refuses the weights of the newest checkpoint's folder for good"
+)
+def test_a_folder_without_its_weights_is_passed_over_and_the_one_before_it_is_whole(worker: Stack) -> None:
+    later = r"/object/outputs/run/pictures/checkpoints/pictures_0000000(08|1.|2.|3.)/transformer/.*\.safetensors"
+    number = worker.server.faults.add(Fault(method="POST", path=later, answer=Answer(status=413)))
+    whole = job(as_folder=True, **JOB)
+    interrupt(worker, config=whole["config"])
+    assert worker.server.faults.hits(number)
+    manifest = worker.manifest(PREFIX)
+    assert manifest is not None
+    missing = {entry.path for entry in manifest.missing}
+    assert {f"pictures/pictures_000000008/{part}" for part in (WEIGHTS, folders.LAST)} <= missing
+    lose_the_disk(worker)
+    worker.server.faults.clear()
+    worker.start_worker(RUNPOD_POD_ID="another-worker")
+    answer = worker.result(worker.send(whole))["output"]
+    assert answer["success"] is True, answer
+    assert answer["resumed_from_step"] == 4
+    parts = {f"checkpoints/pictures_{step:09d}/{part}" for step in range(4, 40, 4) for part in (WEIGHTS, folders.LAST)}
+    assert parts <= compared(worker)
 
 
 @pytest.mark.guarantee("resumed-training", fault="the worker is ended and starts again on its volume")
