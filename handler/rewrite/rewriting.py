@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from handler.config import model_name
 from handler.config.problems import quoted, told
 from handler.rewrite.beside import placed, plan_moves
-from handler.rewrite.companions import emptiness, lacking, training_folders
+from handler.rewrite.companions import Companions
 from handler.rewrite.complete import completed
 from handler.rewrite.inputs import Inputs
 from handler.rewrite.json_dataset import MAX_BYTES as LARGEST_JSON
@@ -59,15 +59,14 @@ def rewrite(config: Mapping[str, Any], *, tree: StagedTree, session: SessionFold
     rewriter = _Rewriter(inputs, tree, session)
     rewritten = map_paths(config, rewriter.replacement)
     _refuse(rewriter.problems, tree)
-    folders = tuple(training_folders(config, tree, inputs, rewriter.moves))
-    _refuse([problem for folder in folders if (problem := emptiness(folder))], tree, ErrorCode.DATASET_EMPTY)
-    lonely = (warning for folder in folders for warning in lacking(folder, tree, inputs))
+    companions = Companions(config, tree, inputs, rewriter.moves)
+    _refuse(companions.emptiness(), tree, ErrorCode.DATASET_EMPTY)
     return Rewritten(
         config=rewritten,
         dataset=tree.root,
         moves=rewriter.moves,
         json_datasets=tuple(rewriter.json_datasets.values()),
-        warnings=told((*warnings, *inputs.warnings, *lonely)),
+        warnings=told((*warnings, *inputs.warnings, *companions.warnings())),
     )
 
 
