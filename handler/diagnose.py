@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from handler.activity import Activity
 from handler.bar import parse_bar
-from handler.causes import BROKEN_CHECKPOINT, BROKEN_MODEL, CAUSES, OUTPUT_SPACE, ROOM, SPACE, TRAINING_ROOM
+from handler.causes import CAUSES
 from handler.config.vocabulary import VALUES, nearest
 from handler.remarks import told
+from handler.remedies import BROKEN_CHECKPOINT, BROKEN_MODEL, OUTPUT_SPACE, ROOM, SPACE, TRAINING_ROOM
 from shared.errors import ErrorCode
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from handler.progress import HALVES, VARIANTS
+from handler.saves import HALVES, VARIANTS
 from shared import folders
 
 if TYPE_CHECKING:

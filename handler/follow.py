@@ -14,7 +14,7 @@ from handler.bar import parse_bar, part
 from handler.blot import Blot
 from handler.console import Line, LineReader
 from handler.log_file import LogFile, to_stdout
-from handler.progress import Run, State, advance
+from handler.progress import State, advance
 from handler.thinning import Thinning, flush, thin
 from shared.clock import Clock, SystemClock
 from shared.contract.document import Document
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from handler.saves import Run
     from shared.layout import SessionFolder
 
 # So much is dealt with in about a tenth of a second.

@@ -7,29 +7,22 @@ description is the job's name.
 from __future__ import annotations
 
 import math
-import os
 import re
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from handler.activity import Activity, begun, is_download
 from handler.bar import Bar, parse_bar
 from handler.remarks import Remark, noticed
+from handler.saves import expand, relative, step_in_name
 from shared.contract.document import Record
 from shared.contract.session import Progress, Saved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from handler.console import Line
+    from handler.saves import Run
     from shared.contract.session import Phase
-
-# Wan 2.2 is two models, and a checkpoint of both is logged under the name that neither has.
-HALVES = ("_high_noise", "_low_noise")
-# Where an embedding or an adapter is trained as well, each goes to a file of its own and the log names one of them.
-VARIANTS = ("", "_LoRA", "_refiner", "_t2i", "_cn", "_clip", "_ip", "_adapter")
-SUFFIX = ".safetensors"
 
 _SAMPLING_BARS = re.compile(r"Generating (images|samples)", re.IGNORECASE)
 # The name of a file in a repository, and a little more.
@@ -37,7 +30,6 @@ _LONGEST_DOWNLOAD = 120
 _METRIC = re.compile(r"(\S+): (\S+)")
 # More than any run saves; what is older has long been delivered.
 _MOST_SAVED = 2000
-_STEP_IN_NAME = re.compile(r"_(\d{9})(?:_high_noise|_low_noise)?(?:\.\w+)?$")
 
 
 class State(Record):
@@ -69,19 +61,6 @@ class State(Record):
         return self.progress.total is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What is known of the run beforehand: the job's name, the output folder, an embedding's trigger word.
-
-    ``exists`` says whether a path relative to the output is there.
-    """
-
-    name: str
-    output: Path
-    exists: Callable[[str], bool]
-    trigger: str | None = None
-
-
 def advance(state: State, line: Line, run: Run, at: float) -> State:
     """Return the state after ``line``, which was read at ``at`` (Unix seconds)."""
     bar = parse_bar(line.text)
@@ -92,43 +71,6 @@ def advance(state: State, line: Line, run: Run, at: float) -> State:
     if not line.text:
         return state
     return _after_line(_with(state, remarks=noticed(state.remarks, line.text)), line.text, run, at)
-
-
-def expand(path: str, step: int | None, run: Run) -> tuple[str, ...]:
-    """Return the files (or folders) that a logged checkpoint ``path`` stands for, relative to the output.
-
-    Beside the named one these are the halves of Wan 2.2 and the other variants of the same save, as far as they exist;
-    with learnable SNR the log names only a JSON file. Where none exists any more, it is the logged path itself.
-    """
-    found = tuple(candidate for candidate in dict.fromkeys(_candidates(path, step, run)) if run.exists(candidate))
-    return found or (path,)
-
-
-def step_in_name(path: str) -> int | None:
-    """Return the step that a checkpoint's name carries; None for a final one."""
-    match = _STEP_IN_NAME.search(path)
-    return int(match.group(1)) if match else None
-
-
-def _candidates(path: str, step: int | None, run: Run) -> Iterator[str]:
-    yield path
-    folder = PurePosixPath(path).parent
-    number = "" if step is None else f"_{step:09d}"
-    for variant in VARIANTS:
-        stem = f"{run.name}{variant}{number}"
-        yield from (str(folder / f"{stem}{half}{SUFFIX}") for half in ("", *HALVES))
-    if run.trigger:
-        yield from (str(folder / f"{run.trigger}{number}{suffix}") for suffix in (SUFFIX, ".pt"))
-
-
-def _relative(path: str, output: Path) -> str | None:
-    """Return ``path`` relative to the output, also through a link; None when it lies elsewhere."""
-    given = Path(os.path.normpath(path))
-    # Not Path.resolve, which raises where links lead in a circle.
-    for candidate, base in ((given, output), (Path(os.path.realpath(given)), Path(os.path.realpath(output)))):
-        if candidate.is_relative_to(base):
-            return candidate.relative_to(base).as_posix()
-    return None
 
 
 # Bars.
@@ -212,7 +154,7 @@ def _saving(state: State, match: re.Match[str], _run: Run, _at: float) -> State:
 
 
 def _saved_checkpoint(state: State, match: re.Match[str], run: Run, at: float) -> State:
-    path = _relative(match.group(1), run.output)
+    path = relative(match.group(1), run.output)
     if path is None:
         return state
     # The name carries the step, unless it is the last checkpoint's, or that of the JSON file that learnable SNR leaves.
@@ -222,7 +164,7 @@ def _saved_checkpoint(state: State, match: re.Match[str], run: Run, at: float) -
 
 
 def _saved_optimizer(state: State, match: re.Match[str], run: Run, at: float) -> State:
-    path = _relative(match.group(1), run.output)
+    path = relative(match.group(1), run.output)
     step = state.progress.step if state.saving_step is None else state.saving_step
     # The save is over, and the last one of all has no line that announces it.
     state = _with(state, saving_step=None)

@@ -13,8 +13,8 @@ from handler.expected import Expected, expected
 from handler.follow import Follower
 from handler.inventory import Inventory, before_file, take_inventory
 from handler.log_file import console
-from handler.progress import Run
 from handler.remarks import is_told, told
+from handler.saves import Run
 from handler.trainer import start
 from handler.uploader_watch import SILENT, UploaderWatch
 from handler.watch import watch

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from handler.progress import HALVES, step_in_name
+from handler.saves import HALVES, step_in_name
 from shared import folders
 
 if TYPE_CHECKING:

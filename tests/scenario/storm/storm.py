@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
-from handler.progress import step_in_name
+from handler.saves import step_in_name
 from shared import folders
 from shared.clock import Deadline, SystemClock
 from shared.contract.bucket import Manifest

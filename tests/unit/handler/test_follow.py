@@ -10,7 +10,7 @@ import pytest
 
 import handler.follow
 from handler.follow import Follower, Position, position_file
-from handler.progress import Run
+from handler.saves import Run
 from shared.contract.session import Phase
 from tests.unit.handler.toolkits import LOGS, make_follower, make_run, make_session
 

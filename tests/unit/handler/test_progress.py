@@ -10,7 +10,8 @@ import pytest
 
 from handler.activity import Activity
 from handler.console import Line, LineReader
-from handler.progress import _MOST_SAVED, Run, State, advance, expand, step_in_name
+from handler.progress import _MOST_SAVED, State, advance
+from handler.saves import Run, expand, step_in_name
 from handler.training import _exists
 from shared.contract.session import Phase, Progress, Saved
 from tests.unit.handler.toolkits import LOGS

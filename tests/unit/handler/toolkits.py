@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from handler.follow import Follower
-from handler.progress import Run
+from handler.saves import Run
 from handler.watch import Report, StopRequest, Watched, watch
 from shared.clock import Deadline, SystemClock
 from shared.layout import SessionFolder

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from handler.expected import Expected
-from handler.progress import HALVES
 from handler.restore.choice import Kept, Left, kept, left, trained_halves
+from handler.saves import HALVES
 from shared import folders
 from shared.storage.records import ObjectRecord
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from handler.expected import Expected
-from handler.progress import HALVES
 from handler.restore import Restored, restore
+from handler.saves import HALVES
 from shared import folders
 from shared.errors import ErrorCode, FerryError
 from shared.storage.errors import StorageError, Trouble
