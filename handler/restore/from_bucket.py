@@ -124,6 +124,9 @@ class _Restoring:
     def _newest_whole(self, found: Left) -> Checkpoint | None:
         """Return the newest checkpoint that could be downloaded as it was uploaded; its parts lie ready."""
         for checkpoint in found.checkpoints:
+            # It may take minutes in which nothing else is heard.
+            size = sum(file.record.size for file in checkpoint.files)
+            log.info("restoring", step=checkpoint.step, files=len(checkpoint.files), bytes=size)
             try:
                 for file in checkpoint.files:
                     self._fetch(file)
