@@ -178,6 +178,8 @@ class JobRun:
         if here.whole:
             return here
         storage, bucket, prefix = self._workshop.storage, session.bucket, session.prefix
+        # It may take minutes in which nothing else is heard.
+        log.info("restoring", session=session.session_id, lineage=",".join(lineage))
         found = await in_thread(
             self._stop, lambda flag: restore(storage, bucket, prefix, lineage, what, halves, output, flag)
         )

@@ -95,7 +95,7 @@ class _Restoring:
         self._parts.mkdir(mode=0o700)
         try:
             # What an attempt on this disk has written since is newer.
-            self._restore_each(log for log in found.logs if not (self._output / log.path).exists())
+            self._restore_each(each for each in found.logs if not (self._output / each.path).exists())
             checkpoint = self._newest_whole(found)
             if checkpoint is None:
                 return Restored(damaged=tuple(self._damaged))
@@ -124,9 +124,6 @@ class _Restoring:
     def _newest_whole(self, found: Left) -> Checkpoint | None:
         """Return the newest checkpoint that could be downloaded as it was uploaded; its parts lie ready."""
         for checkpoint in found.checkpoints:
-            # It may take minutes in which nothing else is heard.
-            size = sum(file.record.size for file in checkpoint.files)
-            log.info("restoring", step=checkpoint.step, files=len(checkpoint.files), bytes=size)
             try:
                 for file in checkpoint.files:
                     self._fetch(file)
