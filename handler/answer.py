@@ -11,8 +11,10 @@ from shared.contract.session import Outcome
 from shared.errors import ErrorCode, FerryError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from handler.drain import Drained
-    from shared.contract.bucket import Manifest
+    from shared.contract.bucket import Link, Manifest
     from shared.contract.session import Ending, Session
     from shared.contract.upload import Upload
 
@@ -21,6 +23,7 @@ TAIL_LINES = 40
 # RunPod refuses results of more than about 10 MB, and people read less; the manifest lists everything.
 _MOST_LISTED = 200
 _LONGEST_TEXT = 1000
+_LAST_SAMPLES = 4
 _OPTIMIZER = "/optimizer.pt"
 
 
@@ -35,6 +38,7 @@ class Finished:
     tail: tuple[str, ...]
     seconds: float
     warnings: tuple[str, ...]
+    links: tuple[Link, ...] = ()
 
 
 def refusal(error: FerryError, session_id: str | None = None) -> dict[str, Any]:
@@ -43,7 +47,9 @@ def refusal(error: FerryError, session_id: str | None = None) -> dict[str, Any]:
     return answer if session_id is None else {**answer, "session_id": session_id}
 
 
-def from_manifest(manifest: Manifest, upload_folder: str, output_path: str) -> dict[str, Any]:
+def from_manifest(
+    manifest: Manifest, upload_folder: str, output_path: str, links: Sequence[Link] = ()
+) -> dict[str, Any]:
     """Return the answer to a job whose run has ended already, as its manifest tells it.
 
     ``upload_folder`` is the run's whole prefix, ``output_path`` where its output lies, or lay, on a worker.
@@ -60,11 +66,12 @@ def from_manifest(manifest: Manifest, upload_folder: str, output_path: str) -> d
         "duration_seconds": round((manifest.ended_at or manifest.created_at) - manifest.created_at, 1),
         "files_uploaded": len(manifest.files),
         "bytes_uploaded": sum(entry.size for entry in manifest.files),
-        "checkpoints": _checkpoints(manifest, upload_folder),
+        "checkpoints": _newest(manifest, upload_folder, "checkpoints")[-_MOST_LISTED:],
         "manifest": keys.join(upload_folder, MANIFEST),
         "missing": [missing.model_dump() for missing in manifest.missing[:_MOST_LISTED]],
         "stored_answer": True,
         **({"warnings": _listed(list(manifest.warnings))} if manifest.warnings else {}),
+        **_with(links),
     }
     if manifest.outcome is Outcome.FINISHED and manifest.complete:
         return {"success": True, "message": MESSAGE, **known}
@@ -81,10 +88,17 @@ def from_manifest(manifest: Manifest, upload_folder: str, output_path: str) -> d
     }
 
 
-def _checkpoints(manifest: Manifest, upload_folder: str) -> list[str]:
-    folder = f"{keys.join(upload_folder, 'checkpoints')}/"
-    found = [entry for entry in manifest.files if entry.key.startswith(folder) and not entry.key.endswith(_OPTIMIZER)]
-    return [entry.key for entry in sorted(found, key=lambda entry: (entry.mtime, entry.key))][-_MOST_LISTED:]
+def newest(manifest: Manifest, upload_folder: str) -> tuple[str, ...]:
+    """Return the keys of a run's last checkpoint and of its last samples."""
+    samples = _newest(manifest, upload_folder, "samples")[-_LAST_SAMPLES:]
+    return (*_newest(manifest, upload_folder, "checkpoints")[-1:], *samples)
+
+
+def _newest(manifest: Manifest, upload_folder: str, folder: str) -> list[str]:
+    """Return the keys below one of a run's folders, the newest last; the optimizer's state is no checkpoint."""
+    start = f"{keys.join(upload_folder, folder)}/"
+    found = [entry for entry in manifest.files if entry.key.startswith(start) and not entry.key.endswith(_OPTIMIZER)]
+    return [entry.key for entry in sorted(found, key=lambda entry: (entry.mtime, entry.key))]
 
 
 def answer(run: Finished) -> dict[str, Any]:
@@ -172,7 +186,12 @@ def _known(run: Finished) -> dict[str, Any]:
     if session.resumed_step is not None:
         known["resumed_from_step"] = session.resumed_step
     warnings = [*run.warnings, *(upload.warnings if upload else ())]
-    return {**known, "warnings": _listed(warnings)} if warnings else known
+    told = {"warnings": _listed(warnings)} if warnings else {}
+    return {**known, **told, **_with(run.links)}
+
+
+def _with(links: Sequence[Link]) -> dict[str, Any]:
+    return {"links": [link.model_dump() for link in links]} if links else {}
 
 
 def _listed(warnings: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from handler.answer import Finished, answer
 from handler.drain import Drained, drain, newest_word
+from handler.links import links_to
 from shared.contract.session import Phase
 from shared.errors import ErrorCode
 from shared.log import EventLog
@@ -45,6 +46,9 @@ async def close(
     workshop.reporter.end()
     await _make_sure_that_it_is_heard(book, verdict)
     drained = delivered or await drain(book, workshop.settings, workshop.clock, stop, most_seconds)
+    session, receipt = book.session, drained.receipt
+    named = (*receipt.checkpoints[-1:], *receipt.samples) if receipt else ()
+    links = await links_to(named, session.session_id, session.bucket, session.link_seconds, workshop, stop)
     await workshop.reporter.silence()
     book.enter(Phase.CLOSED)
     return answer(
@@ -56,6 +60,7 @@ async def close(
             tail=tail,
             seconds=seconds,
             warnings=verdict.notes,
+            links=links,
         )
     )
 

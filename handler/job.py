@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StrictBool, StrictStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StrictBool, StrictInt, StrictStr, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from handler.config import ConfigError, model_name, parse_config
@@ -17,6 +17,7 @@ from handler.config.reading import config_warnings
 from handler.rewrite import required_inputs
 from shared import keys
 from shared.errors import ErrorCode, FerryError
+from shared.links import LEAST_SECONDS, MOST_SECONDS
 
 # RunPod gives this id to every job that is started by hand.
 LOCAL_TEST = "local_test"
@@ -25,6 +26,8 @@ MAX_ID = 200
 # Below the prefix there must be room for the trainer's own folders and file names.
 MAX_PREFIX = keys.MAX_KEY // 2
 
+# What says how a job is run, not what is trained: one that goes on may say otherwise.
+_HOW = {"resume", "link_seconds"}
 _NO_BUCKET_MARKS = '/\\%?#"'
 
 
@@ -55,6 +58,12 @@ class BucketFolder(BaseModel):
     folder_path: Annotated[StrictStr, AfterValidator(_folder_path)]
 
 
+def _link_seconds(seconds: int) -> int:
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        raise PydanticCustomError("ferry", f"must be from {LEAST_SECONDS} to {MOST_SECONDS} (seven days)")
+    return seconds
+
+
 class _Input(BaseModel):
     """What may stand in a job's input. The configuration has rules of its own."""
 
@@ -64,13 +73,14 @@ class _Input(BaseModel):
     dataset_config: BucketFolder | None
     upload_config: BucketFolder
     resume: StrictBool | None = None
+    link_seconds: Annotated[StrictInt, AfterValidator(_link_seconds)] | None = None
 
 
 class Job(BaseModel):
     """A job that can be run, as far as one can tell without the network.
 
     ``job_id`` is None where it identifies nothing. ``input_hash`` is the SHA-256 of what is to be trained, in hex:
-    ``resume`` only says how, and is left out. ``warnings`` are for the person who sent the job.
+    ``resume`` and ``link_seconds`` only say how, and are left out. ``warnings`` are for the person who sent the job.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -80,6 +90,7 @@ class Job(BaseModel):
     dataset: BucketFolder | None
     upload: BucketFolder
     resume: bool | None
+    link_seconds: int | None
     input_hash: str
     warnings: tuple[str, ...]
 
@@ -144,7 +155,8 @@ def _job(event: Mapping[str, object], raw: Mapping[str, object], checked: _Input
         dataset=checked.dataset_config,
         upload=checked.upload_config,
         resume=checked.resume,
-        input_hash=_hash(checked.model_dump(exclude={"resume"})),
+        link_seconds=checked.link_seconds,
+        input_hash=_hash(checked.model_dump(exclude=_HOW)),
         warnings=told(
             (
                 *(f"{field} is not known and was ignored{_meant(field)}" for field in _unknown_fields(raw)),
@@ -182,6 +194,8 @@ def _described(detail: ErrorDetails) -> str:
             return f"{field} is missing{null}"
         case "ferry":
             return f"{field} {detail['msg']}"
+        case "int_type":
+            return f"{field} must be a whole number of seconds"
         case "bool_type":
             return f"{field} must be true or false"
         case "string_type" | "dict_type" if field == "config":

@@ -78,6 +78,7 @@ def _told(job: Job, ready: Ready, workshop: Workshop) -> dict[str, Any]:
         "name": config_name(job.config),
         "bucket": job.upload.bucket_name,
         "prefix": job.prefix,
+        "link_seconds": job.link_seconds,
         "config": masked(job.config, secrets_of(workshop.environ)),
         "versions": _versions(ready),
         "warnings": (*job.warnings, *ready.warnings),

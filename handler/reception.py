@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from handler.answer import from_manifest, refusal
+from handler.answer import from_manifest, newest, refusal
 from handler.config import config_name
 from handler.earlier import falls_silent, folder_of, is_open_elsewhere, look_back
 from handler.following import follow
 from handler.job import parse_job
+from handler.links import links_to
 from handler.opening import open_book, reopen
 from handler.pipeline import JobRun, disk_trouble
 from handler.precedent import Answered, GoOn
@@ -55,7 +56,7 @@ async def run_job(event: Mapping[str, object], workshop: Workshop, stop: StopReq
             if seen is None:
                 return result
             if seen.manifest is not None and seen.manifest.outcome not in _UNFINISHED:
-                return _stored_answer(seen.manifest, job, workshop)
+                return await _stored_answer(seen.manifest, job, workshop, stop)
     except FerryError as error:
         log.error("job_refused", code=error.code, reason=error.sentence)
         return refusal(error)
@@ -70,7 +71,7 @@ async def _run_once(job: Job, workshop: Workshop, stop: StopRequest, begun: floa
     decided, manifest = await in_thread(stop, lambda flag: look_back(job, workshop, flag))
     if isinstance(decided, Answered) and manifest is not None:
         log.info("job_answered", job=job.job_id, session=manifest.session_id)
-        return _stored_answer(manifest, job, workshop)
+        return await _stored_answer(manifest, job, workshop, stop)
     if isinstance(decided, GoOn):
         try:
             await _see_that_nobody_is_at_it(job, decided, workshop, stop)
@@ -113,6 +114,8 @@ def _book(job: Job, decided: Course, ready: Ready, workshop: Workshop) -> Book:
     return reopen(folder, job, ready, workshop)
 
 
-def _stored_answer(manifest: Manifest, job: Job, workshop: Workshop) -> dict[str, Any]:
+async def _stored_answer(manifest: Manifest, job: Job, workshop: Workshop, stop: StopRequest) -> dict[str, Any]:
     output = SessionFolder(workshop.settings.root / manifest.session_id).output
-    return from_manifest(manifest, job.prefix, str(output / config_name(job.config)))
+    keys, bucket = newest(manifest, job.prefix), job.upload.bucket_name
+    links = await links_to(keys, manifest.session_id, bucket, job.link_seconds, workshop, stop)
+    return from_manifest(manifest, job.prefix, str(output / config_name(job.config)), links)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -19,9 +20,13 @@ MASK = "***"
 # What is masked by name when a variable's value looks like a secret; short values would blank out ordinary words.
 _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL")
 _SHORTEST_SECRET = 8
-# The parts of a signed token that are its own; shorter ones are its header's, or of some other text with two dots.
+# The parts of a signed token that are its own; shorter ones are of some other text with two dots.
 _SHORTEST_PART = 16
 _LOOK_SECONDS = 1.0
+# How a signed token's first part begins, a JSON object in base64. It says how the token is signed, and so stands before
+# others of the same server as well, such as those in signed addresses.
+_HEADER = "eyJ"
+_SIGNED_ADDRESS = re.compile(r"(/object/sign/[^\s\"'<>]*[?&]token=)[^\s\"'<>&\\]+")
 
 
 def secrets_of(environ: Mapping[str, str]) -> frozenset[str]:
@@ -89,13 +94,18 @@ class _Masked:
 
     def write(self, text: str) -> int:
         """Write ``text``, masked, and return its length."""
-        self._stream.write(mask(text, self._secrets()))
+        self._stream.write(_without_tokens(mask(text, self._secrets())))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write each of ``lines``, masked."""
         for line in lines:
             self.write(line)
+
+
+def _without_tokens(text: str) -> str:
+    """Return ``text`` with the token of every signed address masked: it opens an object for everybody who reads it."""
+    return _SIGNED_ADDRESS.sub(rf"\1{MASK}", text)
 
 
 def _content(file: str) -> str:
@@ -130,4 +140,5 @@ def _forms(value: str) -> Iterator[str]:
         yield from (line, quote(line, safe=""), json.dumps(line)[1:-1], repr(line)[1:-1])
         parts = line.split(".")
         if len(parts) == 3:
-            yield from (part for part in parts if len(part) >= _SHORTEST_PART)
+            own = parts[1:] if parts[0].startswith(_HEADER) else parts
+            yield from (part for part in own if len(part) >= _SHORTEST_PART)

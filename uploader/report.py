@@ -50,6 +50,12 @@ def checkpoint_keys(run: Run, ledger: Ledger, count: int = 100) -> tuple[str, ..
     return tuple(keys.join(run.prefix, file.key) for file in reversed(newest))
 
 
+def sample_keys(run: Run, ledger: Ledger) -> tuple[str, ...]:
+    """Return the whole keys of the newest samples in the bucket, oldest first."""
+    newest = ledger.newest_stored(Kind.SAMPLE, _LAST_SAMPLES)
+    return tuple(keys.join(run.prefix, file.key) for file in reversed(newest))
+
+
 def status(
     run: Run,
     session: Session | None,
@@ -64,7 +70,6 @@ def status(
 ) -> Status:
     """Return ``status.json`` as it is now. ``closed``: everything but the manifest has been written."""
     uploaded, pending, failed = counts(ledger)
-    samples = ledger.newest_stored(Kind.SAMPLE, _LAST_SAMPLES)
     checkpoints = checkpoint_keys(run, ledger, 1)
     shown = Status(
         session_id=run.session_id,
@@ -74,7 +79,7 @@ def status(
         at=now,
         phase=Phase.CLOSED if closed else Phase.TRAINING,
         last_checkpoint=checkpoints[0] if checkpoints else None,
-        last_samples=tuple(keys.join(run.prefix, sample.key) for sample in reversed(samples)),
+        last_samples=sample_keys(run, ledger),
         uploaded=uploaded,
         pending=pending,
         failed=failed,

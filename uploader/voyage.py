@@ -14,6 +14,7 @@ from uploader import manifest as manifests
 from uploader import report
 from uploader.courier import StoppedError
 from uploader.lanes import Desk
+from uploader.links import Links
 from uploader.pulse import Pulse
 from uploader.requests import take_away, wishes
 from uploader.stage import Stage
@@ -51,6 +52,7 @@ class Voyage:
         self._bulletin = bulletin
         self._desk: Desk[str | None] = Desk(world.lanes)
         self._pulse = Pulse(world)
+        self._links = Links(run, world)
         self._drain_seen: str | None = None
         self._look_at_everything = False
 
@@ -67,7 +69,7 @@ class Voyage:
         if self.stage in {Stage.OPEN, Stage.CLOSED}:
             self._carry(look=look)
         if self.stage in {Stage.PREPARING, Stage.OPEN} and self._line.open and self._pulse.due():
-            status = self._bulletin.status(self.hold, self._view.session, closed=False)
+            status = self._links.into(self._bulletin.status(self.hold, self._view.session, closed=False))
             self._pulse.give(lambda: self.hold.office.publish_status(status))
 
     def close(self) -> None:
@@ -87,7 +89,8 @@ class Voyage:
     @property
     def under_way(self) -> bool:
         """Return whether anything is still being sent, also after ``close``."""
-        return self._desk.under_way or self._pulse.under_way or self.hold.flight.under_way
+        papers = self._desk.under_way or self._pulse.under_way or self._links.under_way
+        return papers or self.hold.flight.under_way
 
     @property
     def epoch(self) -> int | None:
@@ -109,6 +112,7 @@ class Voyage:
             self.stage = Stage.OPEN
         if self.stage is Stage.OPEN and self._line.open and self._withdrawn():
             self._inherit()
+            self._links.look(self.hold.ledger, self._view.session)
             if not self.hold.office.is_rebuilding:
                 self.hold.launch(ended=now.ended)
             self._conclude()
@@ -159,7 +163,8 @@ class Voyage:
         session, now = self._view.session, self._world.clock.now()
         manifest = manifests.head(self._run, session, manifests.missing_of(self.hold.ledger), now)
         status = self._bulletin.status(self.hold, session, closed=True)
-        self._desk.start(lambda: self.hold.office.publish_manifest(status, manifest))
+        office, links = self.hold.office, self._links
+        self._desk.start(lambda: office.publish_manifest(links.renewed(status, session), manifest))
 
     def _is_end(self) -> bool:
         if not self._run.watched:
@@ -175,6 +180,7 @@ class Voyage:
                 complete=not self.hold.ledger.undelivered(),
                 manifest_key=manifest_key,
                 checkpoints=report.checkpoint_keys(self._run, self.hold.ledger),
+                samples=report.sample_keys(self._run, self.hold.ledger),
                 missing=report.failures(self.hold.ledger, ended=True),
             )
         log.info("closed", session=self._run.session_id, manifest=manifest_key)

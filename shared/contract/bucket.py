@@ -27,10 +27,19 @@ class Claim(Document):
     at: float
 
 
+class Link(Record):
+    """An address at which anybody can read the object ``key`` until ``expires_at``, Unix seconds."""
+
+    key: str
+    url: str
+    expires_at: float
+
+
 class Status(Document):
     """``status.json``: a run as one can watch it from anywhere. ``counter`` grows with every writing.
 
     ``lineage``: the sessions, oldest first, whose training this one goes on with; their objects are this run's, too.
+    ``links``: to the last checkpoint and the last samples, where the job asked for them.
     """
 
     session_id: str
@@ -49,6 +58,7 @@ class Status(Document):
     log_tail: tuple[str, ...] = ()
     last_checkpoint: str | None = None
     last_samples: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
     uploaded: Count = Count()
     pending: Count = Count()
     failed: Count = Count()

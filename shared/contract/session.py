@@ -77,6 +77,7 @@ class Session(Document):
 
     ``lineage``: the ids of the sessions, oldest first, whose training this one goes on with, from ``resumed_step`` on.
     ``attempt`` counts how often the session itself was begun: a run that goes on where its folder is goes on in it.
+    ``link_seconds``: for how long links to its samples and its last checkpoint are to be good; None: there are none.
     """
 
     session_id: str
@@ -91,6 +92,7 @@ class Session(Document):
     name: str
     bucket: str
     prefix: str
+    link_seconds: int | None = None
     created_at: float
     beat: int = 0
     phase: Phase = Phase.PREPARING

@@ -39,6 +39,7 @@ class DrainReceipt(Record):
     complete: bool
     manifest_key: str | None = None
     checkpoints: tuple[str, ...] = ()
+    samples: tuple[str, ...] = ()
     missing: tuple[Failure, ...] = ()
 
 

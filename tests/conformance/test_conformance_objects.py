@@ -42,7 +42,7 @@ def test_every_key_that_ferry_makes_works_in_every_call(storage: Storage, bucket
         assert record.key == key
         assert read(storage, bucket, key) == b"hello"
         assert [found.key for found in storage.walk(bucket, f"{folder}/{way}")] == [key]
-        assert httpx.get(storage.signed_url(bucket, key, 60)).content == b"hello"
+        assert httpx.get(storage.signed_urls(bucket, [key], 60)[key]).content == b"hello"
         storage.move(bucket, key, f"{folder}/m/{odd}")
         storage.copy(bucket, f"{folder}/m/{odd}", key)
         assert read(storage, bucket, key) == b"hello"
@@ -180,6 +180,9 @@ def test_removing_what_is_not_there_is_no_failure(storage: Storage, bucket: str,
 def test_a_signed_address_needs_no_key_and_no_other_object(storage: Storage, bucket: str, folder: str) -> None:
     put(storage, bucket, f"{folder}/a", b"hello")
     put(storage, bucket, f"{folder}/b", b"other")
-    url = storage.signed_url(bucket, f"{folder}/a", 60)
+    keys = [f"{folder}/{name}" for name in ("a", "b", "none")]
+    signed = storage.signed_urls(bucket, keys, 60)
+    assert list(signed) == keys[:2]
+    url = signed[f"{folder}/a"]
     assert httpx.get(url).content == b"hello"
     assert httpx.get(url.replace(f"{folder}/a", f"{folder}/b")).status_code == 400

@@ -62,11 +62,11 @@ def test_a_missing_object(storage: Storage, bucket: str, folder: str) -> None:
     key = f"{folder}/none"
     assert storage.info(bucket, key) is None
     assert storage.read(bucket, key) is None
+    assert storage.signed_urls(bucket, [key], 60) == {}
     for call in (
         lambda: storage.open(bucket, key).__enter__(),
         lambda: storage.move(bucket, key, f"{folder}/b"),
         lambda: storage.copy(bucket, key, f"{folder}/b"),
-        lambda: storage.signed_url(bucket, key, 60),
     ):
         error = refusal(call)
         assert error.trouble is Trouble.NOT_FOUND
@@ -151,7 +151,7 @@ def test_a_wrong_key_is_never_a_missing_thing(storage: Storage, stranger: Storag
         lambda: stranger.folder(bucket, folder),
         lambda: put(stranger, bucket, f"{folder}/c"),
         lambda: stranger.move(bucket, f"{folder}/a", f"{folder}/d"),
-        lambda: stranger.signed_url(bucket, f"{folder}/a", 60),
+        lambda: stranger.signed_urls(bucket, [f"{folder}/a"], 60),
         lambda: stranger.remove(bucket, [f"{folder}/a"]),
         lambda: stranger.create_upload(bucket, f"{folder}/c", 5, content_type=TEXT, metadata={}),
         lambda: stranger.upload_offset(made.url),

@@ -13,6 +13,7 @@ from handler.answer import MESSAGE, Finished, answer, refusal
 from handler.drain import Drained
 from handler.job import parse_job
 from local.__main__ import _COMMANDS
+from shared.contract.bucket import Link, Status
 from shared.contract.process import identify
 from shared.contract.session import Ending, Outcome, Progress, Session
 from shared.contract.upload import DrainReceipt, Upload
@@ -61,7 +62,7 @@ def test_the_readmes_job_is_one_that_a_worker_takes() -> None:
     assert job.prefix == examples()[1]["upload_folder"]
     assert job.model_name == examples()[1]["model_name"]
     # What may be left out is explained, and left out of the example.
-    assert {quoted(row[0])[0] for row in README.table("field")} == {*examples()[0]["input"], "resume"}
+    assert {quoted(row[0])[0] for row in README.table("field")} == {*examples()[0]["input"], "resume", "link_seconds"}
 
 
 def test_the_readmes_answer_has_the_keys_of_a_real_one() -> None:
@@ -78,8 +79,18 @@ def test_the_keys_of_other_answers_are_the_ones_that_the_readme_names() -> None:
     failed = set(finished(Outcome.FAILED)) - usual
     named = set(quoted(section))
     assert warned == {"warnings"} <= named
+    assert "links" in named
     assert failed == {"error", "error_code", "outcome", "log_tail"} <= named
     assert set(refusal(FerryError(ErrorCode.BUSY, "busy"))) == {"success", "error", "error_code"}
+
+
+def test_the_links_that_are_shown_are_such_as_status_json_has() -> None:
+    [shown] = [json.loads(block) for block in page("client").blocks("json")]
+    assert set(shown) <= set(Status.model_fields)
+    [link] = shown["links"]
+    assert list(link) == list(Link.model_fields)
+    assert link["key"] in shown["last_samples"]
+    assert f"/object/sign/training-outputs/{link['key']}?token=" in link["url"]
 
 
 @pytest.mark.parametrize("name", ["test_input.json", ".runpod/tests.json"])

@@ -109,6 +109,10 @@ class FakeStorage:
         self._call("read")
         return self.objects.get(f"{bucket}:{key}")
 
+    def signed_urls(self, bucket: str, keys: list[str], seconds: int) -> dict[str, str]:
+        self._call("signed_urls")
+        return {key: f"https://fake/{bucket}/{key}?{seconds}" for key in keys}
+
     def walk(self, bucket: str, prefix: str) -> Iterator[ObjectRecord]:
         self._call("walk")
         start = f"{prefix}/" if prefix else ""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from handler.answer import Finished, answer, refusal
+from handler.answer import Finished, answer, newest, refusal
 from handler.drain import Drained
+from shared.contract.bucket import Entry, Link, Manifest
 from shared.contract.session import Outcome, Progress
 from shared.contract.upload import Count, DrainReceipt, Failure, Upload
 from shared.errors import ErrorCode, FerryError
@@ -52,6 +54,29 @@ def test_a_failed_training_tells_why_and_shows_the_end_of_its_log(tmp_path: Path
     assert (result["success"], result["error_code"]) == (False, "gpu_out_of_memory")
     assert result["error"] == "The GPU's memory was full."
     assert result["log_tail"] == [f"line {n}" for n in range(60, 100)]
+
+
+def test_links_are_there_where_there_are_any(tmp_path: Path) -> None:
+    link = Link(key="run/cats/samples/1.png", url="https://x/object/sign/b/k?token=t", expires_at=5.0)
+    made = session(folder(tmp_path))
+    finished = Finished(made, ending(), Drained(ALL_THERE, Upload(worker="w")), "/out/cats", (), 1.0, ())
+    assert "links" not in answer(finished)
+    assert answer(replace(finished, links=(link,)))["links"] == [link.model_dump()]
+
+
+def entry(path: str, mtime: float) -> Entry:
+    return Entry(key=f"run/cats/{path}", size=1, sha256="0", path=path, mtime=mtime)
+
+
+def test_of_a_stored_run_the_last_checkpoint_and_samples_are_the_newest() -> None:
+    names = ("checkpoints/a.safetensors", "checkpoints/b.safetensors", "checkpoints/optimizer.pt")
+    files = [entry(name, number) for number, name in enumerate(names)]
+    files += [entry(f"samples/{number}.png", number) for number in range(6)]
+    manifest = Manifest(
+        outcome=Outcome.FINISHED, complete=True, session_id="s", model_name="cats", created_at=0.0, files=tuple(files)
+    )
+    samples = [f"run/cats/samples/{number}.png" for number in range(2, 6)]
+    assert list(newest(manifest, "run/cats")) == ["run/cats/checkpoints/b.safetensors", *samples]
 
 
 def test_a_finished_training_with_a_file_missing_is_no_success(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import pytest
 from handler.book import Book
 from handler.closing import beating, close
 from handler.ending import Verdict
-from handler.watch import StopRequest
+from handler.watch import Stop, StopRequest
 from shared.contract.session import DrainRequest, Outcome, Phase, Session
 from shared.contract.upload import DrainReceipt, Upload
 from shared.errors import ErrorCode
+from shared.storage.errors import StorageError, Trouble
 from tests.unit.handler.crew import Place, place
 from tests.unit.handler.made import NOW, ending, folder, session
 from tests.unit.handler.toolkits import until
@@ -53,6 +54,46 @@ def test_the_ending_is_noted_and_delivered(made: Place) -> None:
     known = Session.read(book.folder.session_file)
     assert known is not None
     assert (known.phase, known.ending, known.warnings) == (Phase.CLOSED, ending(), ("a note",))
+
+
+def delivered(made: Place, **changes: object) -> Book:
+    """Return the book of a run whose delivery with this ending has been answered for."""
+    asked = DrainRequest(token="asked", at=NOW)
+    book = book_of(made, ending=ending(), drain=asked, phase=Phase.DRAINING, **changes)
+    checkpoints, samples = ("run/cats/a", "run/cats/b"), ("run/cats/c",)
+    receipt = DrainReceipt(token="asked", complete=True, checkpoints=checkpoints, samples=samples)
+    Upload(worker="worker", receipt=receipt).write(book.folder.upload_file)
+    return book
+
+
+def test_links_are_signed_for_the_answer_where_they_were_asked_for(made: Place) -> None:
+    assert "links" not in closed(made, delivered(made), ending())
+    assert "signed_urls" not in made.storage.calls
+
+
+def test_links_lead_to_the_last_checkpoint_and_the_last_samples(made: Place) -> None:
+    before = made.workshop.clock.now()
+    links = closed(made, delivered(made, link_seconds=60), ending())["links"]
+    assert [(link["key"], link["url"]) for link in links] == [
+        ("run/cats/b", "https://fake/outputs/run/cats/b?60"),
+        ("run/cats/c", "https://fake/outputs/run/cats/c?60"),
+    ]
+    assert all(before + 60 <= link["expires_at"] <= before + 120 for link in links)
+
+
+def test_an_answer_comes_without_links_when_storage_makes_none(made: Place, caplog: pytest.LogCaptureFixture) -> None:
+    made.storage.error = StorageError(Trouble.BUSY, "Signing", "it is busy")
+    assert "links" not in closed(made, delivered(made, link_seconds=60), ending())
+    assert "answer_without_links" in caplog.text
+
+
+def test_a_worker_that_is_told_to_stop_does_not_wait_for_links(made: Place) -> None:
+    book = delivered(made, link_seconds=60)
+    stop = StopRequest()
+    stop.ask(Stop.INTERRUPTED)
+    made.storage.held.add("signed_urls")
+    answer = asyncio.run(close(book, made.workshop, Verdict(ending()), (), 1.0, stop))
+    assert "links" not in answer
 
 
 @pytest.mark.parametrize("how", [ending(), ending(Outcome.FAILED, ErrorCode.STALLED, "It hung.")])

@@ -46,7 +46,7 @@ def test_a_job_that_can_be_run() -> None:
     assert job.dataset
     assert (job.dataset.bucket_name, job.dataset.folder_path) == ("datasets", "cats")
     assert job.prefix == "runs/1/cats"
-    assert job.resume is None
+    assert (job.resume, job.link_seconds) == (None, None)
     assert job.warnings == ()
 
 
@@ -163,12 +163,27 @@ def test_unknown_fields_are_warned_of() -> None:
     )
 
 
+@pytest.mark.parametrize("seconds", [60, 3600, 604_800])
+def test_links_are_asked_for_in_seconds(seconds: int) -> None:
+    assert parse_job(event(link_seconds=seconds)).link_seconds == seconds
+
+
+@pytest.mark.parametrize("seconds", [59, 0, -1, 604_801, 1 << 70])
+def test_links_that_are_good_for_too_short_or_too_long_are_refused(seconds: int) -> None:
+    assert "link_seconds must be from 60 to 604800 (seven days)" in refusal(event(link_seconds=seconds)).sentence
+
+
+@pytest.mark.parametrize("seconds", ["3600", 3600.5, True, [60], {"seconds": 60}])
+def test_links_are_asked_for_by_a_number(seconds: object) -> None:
+    assert "link_seconds must be a whole number of seconds" in refusal(event(link_seconds=seconds)).sentence
+
+
 def test_the_hash_tells_inputs_apart_and_nothing_else() -> None:
     def of(**changes: object) -> str:
         job: Job = parse_job(event(**changes))
         return job.input_hash
 
-    assert of() == of(resume=True) == of(resume=False)
+    assert of() == of(resume=True) == of(resume=False) == of(link_seconds=60)
     reordered = {"folder_path": "runs/1/", "bucket_name": "outputs"}
     assert of() == of(upload_config=reordered)
     assert (

@@ -55,10 +55,18 @@ def test_a_line_end_behind_a_secret_hides_nothing() -> None:
     assert mask(f"Bearer {SECRET}", secrets_of({"A_KEY": f"{SECRET}\n"})) == f"Bearer {MASK}"
 
 
-def test_the_parts_of_a_signed_token_are_secret_too() -> None:
+def test_the_parts_of_a_signed_token_are_secret_too_but_how_it_is_signed_is_not() -> None:
     secrets = secrets_of({"SUPABASE_SERVICE_KEY": TOKEN})
-    for part in TOKEN.split("."):
+    header, *own = TOKEN.split(".")
+    for part in own:
         assert mask(f"refused: {part}", secrets) == f"refused: {MASK}"
+    address = f"https://x/object/sign/b/k?token={header}.eyJ1cmwiOiJiL2sifQ.c2lnbmVkLWJ5LXRoZS1zYW1lLWtleQ"
+    assert mask(address, secrets) == address
+
+
+def test_the_parts_of_a_token_that_begins_otherwise_are_all_secret() -> None:
+    parts = ("MTIzNDU2Nzg5MDEyMzQ1Njc4", "a-part-in-the-middle", "the-last-part-of-it")
+    assert secrets_of({"BOT_TOKEN": ".".join(parts)}) >= set(parts)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -99,6 +107,16 @@ def test_whatever_is_written_to_a_masked_stream_is_masked() -> None:
     assert stream.closed is False
 
 
+@pytest.mark.parametrize(
+    "around", [("'", "'"), ('{\\"url\\": \\"', '\\"}'), ("<", ">"), ("see ", " there"), ("", "&download=")]
+)
+def test_a_signed_address_opens_nothing_when_it_is_printed(around: tuple[str, str]) -> None:
+    inner = io.StringIO()
+    address = "https://x.supabase.co/storage/v1/object/sign/outputs/run/a%20b.png"
+    _Masked(inner, frozenset).write(f"{around[0]}{address}?token={TOKEN}{around[1]}")
+    assert inner.getvalue() == f"{around[0]}{address}?token={MASK}{around[1]}"
+
+
 _PROCESS = """
 import logging, multiprocessing, os, sys
 from shared.secrecy import keep_secrets
@@ -133,6 +151,6 @@ def test_a_process_that_keeps_secrets_shows_none_and_writes_for_its_user_alone(t
     assert f"child {MASK}" in done.stdout
     assert f"authorization: Bearer {MASK}" in done.stderr
     assert f"RuntimeError: refused: {MASK}" in done.stderr
-    assert not any(part in printed for part in TOKEN.split("."))
+    assert not any(part in printed for part in TOKEN.split(".")[1:])
     assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "folder/file").stat().st_mode & 0o777 == 0o600

@@ -125,6 +125,7 @@ class Harbour:
         self.stop = Stop(self.clock)
         self.space = Space(free=1 << 40, total=1 << 40)
         self.storage.while_sending = self._check_not_listed
+        self.storage.now = self.clock.now
 
     def world(self, *, hurry: bool = False, worker: str = WORKER) -> World:
         self.executors = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,10 @@ def trouble(kind: Trouble, *, transient: bool | None = None) -> StorageError:
 
 
 class MemoryStorage(Storage):
-    """``calls`` counts what was asked, ``received`` the bytes that came for each key."""
+    """``calls`` counts what was asked, ``received`` the bytes that came for each key.
+
+    ``signed`` holds until when (by ``now``) each address opens its object.
+    """
 
     def __init__(self, *, digests: bool = True) -> None:
         self.objects: dict[str, Thing] = {}
@@ -56,6 +60,8 @@ class MemoryStorage(Storage):
         self.calls: list[tuple[str, str]] = []
         self.received: dict[str, int] = {}
         self.faults: list[Fault] = []
+        self.signed: dict[str, float] = {}
+        self.now: Callable[[], float] = lambda: 0.0
         self.keep_of_append: int | None = None
         self.commits = True
         self.while_sending: Callable[[str], None] = lambda key: None
@@ -138,6 +144,16 @@ class MemoryStorage(Storage):
             self._begin("remove", key)
             self.objects.pop(key, None)
             self._hit("remove", key, after=True)
+
+    def signed_urls(self, bucket: str, keys: Sequence[str], seconds: int) -> dict[str, str]:
+        self._begin("signed_urls", bucket)
+        found = {key: f"https://memory/{bucket}/{key}?token={uuid.uuid4().hex}" for key in keys if key in self.objects}
+        self.signed |= dict.fromkeys(found.values(), self.now() + seconds)
+        return found
+
+    def opened_by(self, url: str) -> str | None:
+        """Return the key of the object that an address opens, if any."""
+        return url.removeprefix(f"https://memory/{BUCKET}/").partition("?")[0] if url in self.signed else None
 
     def read(self, bucket: str, key: str, limit: int = SMALL_DOCUMENT) -> bytes | None:
         self._begin("read", key)

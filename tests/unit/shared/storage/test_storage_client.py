@@ -228,15 +228,21 @@ def test_a_bucket_is_emptied_before_it_is_removed() -> None:
 def test_a_signed_address_is_made_of_the_token_and_our_own_words() -> None:
     told = {"error": None, "path": "k?.png", "signedURL": "/object/sign/b/k?.png?token=a.b.c"}
     client, _ = storage(httpx.Response(200, json=[told]))
-    assert client.signed_url("b", "k?.png", 60) == f"{PROJECT}/storage/v1/object/sign/b/k%3F.png?token=a.b.c"
+    signed = client.signed_urls("b", ["k?.png"], 60)
+    assert signed == {"k?.png": f"{PROJECT}/storage/v1/object/sign/b/k%3F.png?token=a.b.c"}
 
 
-def test_an_object_that_cannot_be_signed_is_not_there() -> None:
-    told = {"error": "Either the object does not exist or you do not have access", "path": "k", "signedURL": None}
-    client, _ = storage(httpx.Response(200, json=[told]))
-    with pytest.raises(StorageError) as caught:
-        client.signed_url("b", "k", 60)
-    assert caught.value.trouble is Trouble.NOT_FOUND
+def test_an_object_that_cannot_be_signed_has_no_address_and_the_others_have_theirs() -> None:
+    none = {"error": "Either the object does not exist or you do not have access", "path": "k", "signedURL": None}
+    one = {"error": None, "path": "l", "signedURL": "/object/sign/b/l?token=a.b.c"}
+    client, _ = storage(httpx.Response(200, json=[none, one]))
+    assert client.signed_urls("b", ["k", "l"], 60) == {"l": f"{PROJECT}/storage/v1/object/sign/b/l?token=a.b.c"}
+
+
+def test_without_keys_nothing_is_asked() -> None:
+    client, script = storage()
+    assert client.signed_urls("b", [], 60) == {}
+    assert script.requests == []
 
 
 def test_a_wish_to_wait_survives_supabases_own_client() -> None:
