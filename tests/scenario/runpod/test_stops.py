@@ -56,7 +56,7 @@ def goes_on(worker: Stack, wanted: dict[str, Any]) -> dict[str, Any]:
 def test_a_sigterm_before_the_training_is_answered_at_once_and_the_job_runs_elsewhere(worker: Stack, wait: str) -> None:
     handler = worker.start_worker()
     held(worker, WAITS[wait], job(), "job-1")
-    assert end(handler, signal.SIGTERM, 30) == 0
+    assert end(handler, signal.SIGTERM) == 0
     shown = worker.result("job-1")
     assert (shown["status"], shown["output"]["error_code"]) == ("FAILED", "interrupted"), shown
     assert goes_on(worker, job())["status"] == "COMPLETED"
@@ -83,7 +83,7 @@ def test_a_sigterm_while_a_checkpoint_is_restored_leaves_it_to_the_next_worker(w
     shutil.rmtree(worker.root / worker.session().session_id)  # type: ignore[union-attr]  # there is one
     handler = worker.start("handler")
     held(worker, RESTORING, job(**FAILING), "job-1")
-    assert end(handler, signal.SIGTERM, 30) == 0
+    assert end(handler, signal.SIGTERM) == 0
     shown = worker.result("job-1")
     assert (shown["status"], shown["output"]["error_code"]) == ("FAILED", "interrupted"), shown
     shown = goes_on(worker, job(**FAILING))
@@ -95,7 +95,7 @@ def test_a_sigterm_while_the_model_is_loaded_ends_the_trainer(worker: Stack) -> 
     handler = worker.start_worker()
     worker.send(job(misbehave={"kind": "hang"}), "job-1")
     until(lambda: worker.phase() is Phase.LOADING, worker.log)
-    assert end(handler, signal.SIGTERM, 30) == 0
+    assert end(handler, signal.SIGTERM) == 0
     assert worker.result("job-1")["output"]["error_code"] == "interrupted"
     assert worker.trainers() == []
 
@@ -118,7 +118,7 @@ def test_a_sigterm_in_the_middle_of_a_save_leaves_nothing_half_to_go_on_with(
     handler = worker.start_worker()
     worker.send(job(arch=arch, **slow), "job-1")
     until(lambda: worker.session_step() > 0 and worker.phase() is phase, worker.log)
-    assert end(handler, signal.SIGTERM, 30) == 0
+    assert end(handler, signal.SIGTERM) == 0
     assert worker.result("job-1")["output"]["error_code"] == "interrupted"
     manifest = until(lambda: worker.manifest(PREFIX), worker.log)
     assert manifest.complete
@@ -145,7 +145,7 @@ def test_a_sigterm_while_following_leaves_the_training_alone(worker: Stack) -> N
     follower = worker.start_worker(**second)
     worker.send(slow, "job-1")
     until(lambda: "job_followed" in worker.log(), worker.log)
-    assert end(follower, signal.SIGTERM, 30) == 0
+    assert end(follower, signal.SIGTERM) == 0
     until(lambda: len(worker.queue.heard_of(Kind.RESULT, "job-1")) == 2, worker.log)
     answers = [(heard.payload or {})["output"] for heard in worker.queue.heard_of(Kind.RESULT, "job-1")]
     assert [answer.get("error_code") for answer in answers] == ["interrupted", None]
