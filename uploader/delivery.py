@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from shared import folders
+from shared.storage.body import BLOCK
 from shared.storage.errors import StorageError, Trouble
 from uploader.claim import ClaimLostError
 from uploader.courier import StoppedError
-from uploader.fingerprint import both_of, sha256_of
+from uploader.fingerprint import Whole, both_of, sha256_of
 from uploader.kinds import INCOMPLETE, Kind
 from uploader.parcel import content_type
 from uploader.paths import printable
@@ -99,7 +100,8 @@ class Deliverer:
         with _open(source, parcel.held) as file:
             if not _is_version(file, parcel, source):
                 return Changed()
-            sha256 = row.sha256 or sha256_of(file, row.version.size, self._sender.alive)
+            whole = Whole(file, row.version.size) if row.version.size <= BLOCK else None
+            sha256 = whole.sha256 if whole else row.sha256 or sha256_of(file, row.version.size, self._sender.alive)
             if not _is_version(file, parcel, source):
                 return Changed()
             if not parcel.small:
@@ -113,7 +115,7 @@ class Deliverer:
                 return self._prover.delivered(Sent(parcel, sha256, None, old, 0), there)
             if row.stored is not None:
                 self._ledger.doubt(row.key)
-            return self._send(parcel, file, _about(self._run, row, sha256, seal), sent, old)
+            return self._send(parcel, whole or file, _about(self._run, row, sha256, seal), sent, old)
 
     def _seal(self, row: Row) -> str | None:
         """Return what the file that completes a checkpoint's folder says of the others; None for any other file.
@@ -148,10 +150,10 @@ class Deliverer:
         return parcel.spool
 
     def _send(
-        self, parcel: Parcel, file: BinaryIO, about: Mapping[str, str], sent: Sending, old: str | None
+        self, parcel: Parcel, file: BinaryIO | Whole, about: Mapping[str, str], sent: Sending, old: str | None
     ) -> Sent | Delivered:
         kind, sha256 = content_type(parcel.key), about["sha256"]
-        if parcel.small:
+        if isinstance(file, Whole) or parcel.small:
             send_standard(self._sender, parcel, file, sha256, kind, about, sent)
             return Sent(parcel, sha256, sent.md5, old, sent.bytes)
         record = send_resumable(self._sender, self._ledger, parcel, file, sha256, kind, about, sent)

@@ -108,6 +108,16 @@ def read_into(digest: Digest, file: BinaryIO, start: int, end: int, alive: Calla
         start += len(block)
 
 
+class Whole:
+    """The content of a file that is read but once, ``size`` bytes of it, and its digests."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self.content = os.pread(file.fileno(), size, 0)
+        digest = Running()
+        digest.update(self.content)
+        self.sha256, self.md5 = digest.sha256, digest.md5
+
+
 def sha256_of(file: BinaryIO, size: int, alive: Callable[[], None]) -> str:
     """Return the hex SHA-256 of the first ``size`` bytes of ``file``."""
     digest = hashlib.sha256()

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from shared.storage.body import FileRange
+from shared.storage.body import BytesBody, FileRange
 from shared.storage.errors import StorageError, Trouble
-from uploader.fingerprint import Running, behind, read_into
+from uploader.fingerprint import Running, Whole, behind, read_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -73,15 +73,26 @@ class _Guarded:
 
 
 def send_standard(
-    sender: Courier, parcel: Parcel, file: BinaryIO, sha256: str, kind: str, metadata: Mapping[str, str], sent: Sending
+    sender: Courier,
+    parcel: Parcel,
+    source: BinaryIO | Whole,
+    sha256: str,
+    kind: str,
+    metadata: Mapping[str, str],
+    sent: Sending,
 ) -> None:
     """Send a small version in one request. Raises StorageError."""
 
     def attempt() -> None:
         sender.assure()
+        if isinstance(source, Whole):
+            body: Body = BytesBody(source.content, block=sender.block, throttle=sender.throttle)
+            sender.put(parcel.bucket, parcel.key, body, content_type=kind, metadata=metadata)
+            sent.md5 = source.md5
+            return
         digest = Running()
         size = parcel.row.version.size
-        body = FileRange(file, 0, size, block=sender.block, tap=digest.update, throttle=sender.throttle)
+        body = FileRange(source, 0, size, block=sender.block, tap=digest.update, throttle=sender.throttle)
         guarded = _Guarded(body, digest, sha256)
         sender.put(parcel.bucket, parcel.key, guarded, content_type=kind, metadata=metadata)
         sent.md5 = digest.md5

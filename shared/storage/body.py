@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BLOCK = 256 << 10
-_SMALL_BLOCK = 64 << 10
 
 
 class Body(Protocol):
@@ -30,10 +29,12 @@ class Body(Protocol):
 
 
 class BytesBody:
-    """Small content that is in memory anyway."""
+    """Small content that is in memory anyway. ``throttle`` gets each block's length and returns when it may go."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, *, block: int = BLOCK, throttle: Callable[[int], None] | None = None) -> None:
         self._content = content
+        self._block = block
+        self._throttle = throttle
 
     @property
     def size(self) -> int:
@@ -42,8 +43,11 @@ class BytesBody:
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the content."""
-        for start in range(0, len(self._content), _SMALL_BLOCK):
-            yield self._content[start : start + _SMALL_BLOCK]
+        for start in range(0, len(self._content), self._block):
+            block = self._content[start : start + self._block]
+            if self._throttle:
+                self._throttle(len(block))
+            yield block
 
 
 class FileRange:

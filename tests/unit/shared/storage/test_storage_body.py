@@ -21,12 +21,14 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("length", [0, 1, 65536, 65537, 200_000])
 def test_small_content_comes_in_blocks_and_again(length: int) -> None:
-    body = BytesBody(DATA[:length])
+    counted: list[int] = []
+    body = BytesBody(DATA[:length], block=65536, throttle=counted.append)
     assert body.size == length
     for _ in range(2):
         blocks = list(body.blocks())
         assert b"".join(blocks) == DATA[:length]
         assert all(0 < len(block) <= 65536 for block in blocks)
+    assert sum(counted) == 2 * length
 
 
 @pytest.mark.parametrize(("start", "length"), [(0, 0), (0, 10), (7, 1000), (255_000, 1000), (256_000, 0)])
