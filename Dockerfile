@@ -27,6 +27,8 @@ COPY supervisord.conf ./
 COPY shared ./shared
 COPY uploader ./uploader
 COPY handler ./handler
+COPY bin/uploader /usr/local/bin/uploader
+RUN /opt/ferry/bin/register-python-argcomplete uploader >> /etc/bash.bashrc
 
 HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 \
     CMD ["/opt/ferry/bin/python", "-m", "shared.health"]

@@ -1,5 +1,7 @@
 """``python -m uploader``: the daemon and its commands."""
 
+# PYTHON_ARGCOMPLETE_OK: by this mark a shell knows that it may ask for completions.
+
 from __future__ import annotations
 
 import sys

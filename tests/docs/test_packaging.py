@@ -10,12 +10,15 @@ import struct
 import subprocess
 import sys
 import tomllib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from shared.settings import read_settings
 from tests.docs.documents import PROJECT, README, quoted
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 RUNTIME = {"handler", "shared", "uploader"}
@@ -38,9 +41,27 @@ def test_the_toolkit_is_pinned() -> None:
 
 def test_what_runs_is_copied_and_nothing_else() -> None:
     copied = {source for source, _ in re.findall(r"^COPY (\S+) (\S+)$", DOCKERFILE, re.MULTILINE)}
-    assert copied == {*RUNTIME, "supervisord.conf", "requirements.lock"}
+    assert copied == {*RUNTIME, "supervisord.conf", "requirements.lock", "bin/uploader"}
     let_in = re.findall(r"^!(\S+)$", (PROJECT / ".dockerignore").read_text(), re.MULTILINE)
     assert set(let_in) == copied
+
+
+def test_in_the_image_the_commands_are_there_from_any_folder(tmp_path: Path) -> None:
+    # What lies in that folder is not taken for the uploader.
+    (tmp_path / "uploader.py").write_text("raise SystemExit('another uploader')")
+    done = subprocess.run(
+        [PROJECT / "bin" / "uploader", "status", "--json"],
+        cwd=tmp_path,
+        env={"FERRY_HOME": str(PROJECT), "FERRY_PYTHON": sys.executable, "TRAINING_ROOT": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["runs"] == []
+    script = (PROJECT / "bin" / "uploader").read_text()
+    defaults = dict(re.findall(r"\$\{(\w+):-([^}]+)\}", script))
+    assert {**image_variables(), **defaults} == image_variables()
+    assert "COPY bin/uploader /usr/local/bin/uploader" in DOCKERFILE
 
 
 def test_supervisord_finds_what_it_names() -> None:

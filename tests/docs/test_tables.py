@@ -13,6 +13,7 @@ from shared.contract.session import Outcome, Phase
 from shared.errors import ErrorCode
 from shared.settings import Settings, read_settings
 from tests.docs.documents import PROJECT, README, page, quoted
+from uploader.commands.codes import ExitCode
 from uploader.settle import Proof
 from uploader.stage import Stage
 from uploader.states import MOVES, State
@@ -146,6 +147,10 @@ def test_every_line_of_the_log_is_explained() -> None:
 def test_every_line_says_which_session_or_job_it_is_about() -> None:
     nameless = {name for name, _, fields in events() if not fields & {"session", "job"}}
     assert nameless == WITHOUT_SESSION
+
+
+def test_every_exit_code_of_the_uploader_is_explained() -> None:
+    assert [int(row[1]) for row in page("operations").table("process") if row[0] == "uploader"] == list(ExitCode)
 
 
 def checks() -> set[str]:

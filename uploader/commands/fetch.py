@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 8
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_NOT_THE_USAGE = frozenset({ErrorCode.DISK_FULL, ErrorCode.STORAGE_UNREACHABLE})
 
 
 def main(options: Namespace) -> int:
@@ -53,11 +52,6 @@ def main(options: Namespace) -> int:
             print("uploader: interrupted; the same command goes on from here.", file=sys.stderr, flush=True)
             # What is under way may wait for a silent server; every part on the disk is proved at the next run.
             os._exit(130)
-        except FerryError as error:
-            if error.code not in _NOT_THE_USAGE:
-                raise
-            print(f"uploader: {error.sentence}", file=sys.stderr)
-            return 1
     return _tell(found, folder, anew, wrong)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from local.storage.faults import Answer, Fault
-from tests.scenario.uploader.port import BUCKET, PREFIX, until, write_noise
+from tests.scenario.uploader.port import BUCKET, PREFIX, PROJECT, until, write_noise
 
 if TYPE_CHECKING:
     from tests.scenario.uploader.port import Port
@@ -79,6 +82,42 @@ def test_verify_finds_what_is_wrong_by_record_and_by_content(harbour: Port) -> N
     harbour.storage.remove(BUCKET, [f"{PREFIX}/samples/a.png"])
     code, printed = said(harbour, "verify")
     assert (code, "it is not in the bucket" in printed) == (1, True)
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "retry"])
+def test_a_disk_that_refuses_is_one_sentence_and_another_time_it_may_not(harbour: Port, command: str) -> None:
+    folder = harbour.session()
+    for file in (folder.session_file, folder.upload_file):
+        file.unlink(missing_ok=True)
+        file.mkdir()
+    code, printed = said(harbour, command)
+    assert code == 3
+    assert printed.startswith("uploader: The system refuses ")
+    assert printed.endswith(".json: Is a directory.\n")
+
+
+def test_whoever_reads_the_output_may_leave_at_any_time(harbour: Port) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(
+        [sys.executable, "-m", "uploader", "status", "--json"],
+        cwd=PROJECT,
+        env=harbour.environ,
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_storage_that_is_away_is_another_ending_than_a_wrong_key(harbour: Port) -> None:
+    place = ("--bucket", BUCKET, "--prefix", PREFIX)
+    code, printed = said(harbour, "verify", *place, SUPABASE_URL="http://127.0.0.1:9")
+    assert (code, "check SUPABASE_URL" in printed) == (3, True)
+    code, printed = said(harbour, "verify", *place, SUPABASE_SERVICE_KEY="wrong")
+    assert (code, "service_role key" in printed) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_two_do_not_fetch_into_one_folder(harbour: Port) -> None:
     harbour.server.faults.add(Fault(method="GET", path="pictures.bin", latency=600.0))
     harbour.start("fetch", "--bucket", BUCKET, "--prefix", PREFIX, str(harbour.folder / "results"))
     until((harbour.folder / "results/samples/a.png").is_file, "the sample")
-    assert "is being fetched into" in fetched(harbour, code=2)
+    assert "is being fetched into" in fetched(harbour, code=3)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_two_do_not_fetch_into_one_folder(harbour: Port) -> None:
         ("run/Pictures", {}, 2, "There is nothing at outputs/run/Pictures: outputs/run holds run/pictures"),
         (PREFIX, {"SUPABASE_SERVICE_KEY": ""}, 2, "SUPABASE_SERVICE_KEY is not set"),
         (PREFIX, {"SUPABASE_SERVICE_KEY": "wrong"}, 2, "holds this project's service_role key"),
-        (PREFIX, {"SUPABASE_URL": "http://127.0.0.1:9"}, 1, "check SUPABASE_URL"),
+        (PREFIX, {"SUPABASE_URL": "http://127.0.0.1:9"}, 3, "check SUPABASE_URL"),
     ],
 )
 def test_what_cannot_be_fetched_is_one_sentence(
