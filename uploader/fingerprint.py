@@ -109,13 +109,19 @@ def read_into(digest: Digest, file: BinaryIO, start: int, end: int, alive: Calla
 
 
 class Whole:
-    """The content of a file that is read but once, ``size`` bytes of it, and its digests."""
+    """All of a small file, in memory, and its digests."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
         self.content = os.pread(file.fileno(), size, 0)
         digest = Running()
         digest.update(self.content)
         self.sha256, self.md5 = digest.sha256, digest.md5
+
+    @property
+    def unchanged(self) -> bool:
+        """Return whether the file still reads the same: it may have been read while somebody was writing to it."""
+        return os.pread(self._file.fileno(), len(self.content), 0) == self.content
 
 
 def sha256_of(file: BinaryIO, size: int, alive: Callable[[], None]) -> str:

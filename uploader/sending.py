@@ -86,6 +86,8 @@ def send_standard(
     def attempt() -> None:
         sender.assure()
         if isinstance(source, Whole):
+            if not source.unchanged:
+                raise StorageError(Trouble.CHANGED, "Sending a file", "its content changed while it was sent")
             body: Body = BytesBody(source.content, block=sender.block, throttle=sender.throttle)
             sender.put(parcel.bucket, parcel.key, body, content_type=kind, metadata=metadata)
             sent.md5 = source.md5

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -227,6 +228,21 @@ def test_a_mixture_of_two_versions_never_becomes_an_object(quay: Quay, content: 
     quay.settle()
     assert isinstance(quay.deliver(), Delivered)
     quay.check_there(bytes(changed))
+
+
+def test_a_small_file_that_was_read_in_the_middle_of_a_change_is_not_sent(quay: Quay) -> None:
+    """It is read in one go, while somebody rewrites it who even puts its mtime back."""
+    quay.settle(b"half of the old")
+    times = quay.path.stat()
+
+    def change() -> None:
+        quay.path.write_bytes(b"all of the new!")
+        os.utime(quay.path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        quay.claim = lambda: None
+
+    quay.claim = change
+    assert isinstance(quay.deliver(), Changed)
+    assert quay.received == 0
 
 
 def test_the_last_block_is_held_back_until_the_digest_is_right(quay: Quay) -> None:

@@ -63,6 +63,7 @@ PREFIX = "run/pictures"
 BLOCK, CHUNK = 8, 64
 SIZES = {
     "uploader.courier.BLOCK": BLOCK,
+    "uploader.delivery.BLOCK": BLOCK,
     "uploader.sending.CHUNK_BYTES": CHUNK,
     "uploader.parcel.STANDARD_LIMIT": LARGE,
     "uploader.flight.STANDARD_LIMIT": LARGE,
