@@ -18,12 +18,15 @@ ENV FERRY_PYTHON=/opt/ferry/bin/python \
     FERRY_RUN=/run/ferry \
     AI_TOOLKIT_DIR=/app/ai-toolkit \
     AI_TOOLKIT_PYTHON=/usr/bin/python3 \
+    TOOLKIT_START=/start.sh \
+    WATCH_FOLDER=/app/ai-toolkit/output \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     RUNPOD_DEBUG_LEVEL=INFO
 
 WORKDIR /app/ferry
 COPY supervisord.conf ./
+COPY supervisord.pod.conf ./
 COPY shared ./shared
 COPY uploader ./uploader
 COPY handler ./handler

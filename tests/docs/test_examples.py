@@ -163,11 +163,3 @@ def test_no_page_tells_of_somebodys_own_machine(path: Any) -> None:
 def test_the_pictures_are_of_modest_size() -> None:
     assert (PROJECT / "docs" / "demo.svg").stat().st_size < 150_000
     assert (PROJECT / "docs" / "samples.png").stat().st_size < 200_000
-
-
-def test_the_pods_start_command_uses_what_the_image_has() -> None:
-    dockerfile = (PROJECT / "Dockerfile").read_text()
-    start = page("operations").blocks("sh")[0]
-    for path in ("/app/ferry", "/opt/ferry/bin/python"):
-        assert path in start
-        assert path in dockerfile

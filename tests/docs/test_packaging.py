@@ -41,7 +41,7 @@ def test_the_toolkit_is_pinned() -> None:
 
 def test_what_runs_is_copied_and_nothing_else() -> None:
     copied = {source for source, _ in re.findall(r"^COPY (\S+) (\S+)$", DOCKERFILE, re.MULTILINE)}
-    assert copied == {*RUNTIME, "supervisord.conf", "requirements.lock", "bin/uploader"}
+    assert copied == {*RUNTIME, "supervisord.conf", "supervisord.pod.conf", "requirements.lock", "bin/uploader"}
     let_in = re.findall(r"^!(\S+)$", (PROJECT / ".dockerignore").read_text(), re.MULTILINE)
     assert set(let_in) == copied
 
