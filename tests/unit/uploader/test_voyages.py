@@ -489,17 +489,17 @@ class Voyages(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def _stop_training(self) -> None:
-        self.ended_well = self.watched or (self.outcome is Outcome.FINISHED and self.worker == WORKER)
-        self.trainer.end(by_itself=self.trains and self.ended_well)
-        self.trains = False
+        if self.trains:
+            self.ended_well = self.watched or (self.outcome is Outcome.FINISHED and self.worker == WORKER)
+            self.trainer.end(by_itself=self.ended_well)
+            self.trains = False
 
     def _drain(self) -> None:
         self.dead, self.steps_left = False, None
         self.storage.faults.clear()
         self.storage.cut_after = None
         self.ambushes.clear()
-        if self.trains:
-            self._stop_training()
+        self._stop_training()
         leave(self.run.requests, "retry")
         if self.worker != WORKER and not self.trainer.there() and not self.run.epochs():
             # Nobody adopts a session of which nothing is left.
