@@ -16,6 +16,7 @@ import jwt
 import pytest
 import yaml
 
+from shared.log_lines import LogFormat
 from shared.secrecy import MASK
 from tests.scenario.stack import OUTPUTS, PROJECT, Stack, end, job, stack, until
 
@@ -101,7 +102,7 @@ class Canaries:
             # What was sent is the sender's own; what came back is not.
             told[f"answer to {number}"] = json.dumps(each.shown(), default=repr).encode()
             told[f"progress of {number}"] = repr(each.progress).encode()
-        for arguments in (("status",), ("status", "--json"), ("verify",)):
+        for arguments in (("status",), ("status", "--json"), ("verify",), ("doctor",), ("doctor", "--json")):
             done = subprocess.run(
                 [sys.executable, "-m", "uploader", *arguments],
                 cwd=PROJECT,
@@ -143,8 +144,10 @@ def is_private(mode: int) -> bool:
 @pytest.mark.guarantee(
     "secret", fault="the trainer prints its environment and dies of it, and jobs ask for variables or hold them"
 )
-def test_no_canary_shows_anywhere_and_no_file_is_for_others(canaries: Canaries) -> None:
+@pytest.mark.parametrize("log_format", list(LogFormat))
+def test_no_canary_shows_anywhere_and_no_file_is_for_others(canaries: Canaries, log_format: str) -> None:
     worker = canaries.worker
+    worker.environ["LOG_FORMAT"] = log_format
     handler = worker.start_worker()
     dying = worker.send(job("dying", steps=6, misbehave={"kind": "tell", "step": 5, "code": 1}))
     trainers = until(lambda: [process for process in worker.trainers() if process.is_running()], worker.log)
