@@ -87,6 +87,7 @@ def ignored(path: str, exclude: Sequence[str] = (), *, name: str = "") -> bool:
     return any(fnmatchcase(path, pattern) or fnmatchcase(segments[-1], pattern) for pattern in exclude)
 
 
+@lru_cache(maxsize=4096)
 def nature(path: str, name: str) -> Nature:
     """Return what the file at ``path`` is, in a run whose folder and files are called ``name``."""
     first, slash, rest = path.partition("/")

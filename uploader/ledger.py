@@ -13,13 +13,12 @@ import os
 import sqlite3
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared import keys
 from uploader import queries
 from uploader.paths import printable
-from uploader.rows import Total, inode_in_ledger, known_of, row_of, seal_of, stored_file_of
+from uploader.rows import Total, columns_of, inode_in_ledger, known_of, row_of, seal_of, stored_file_of
 from uploader.scan import Version
 from uploader.states import State, check
 
@@ -334,7 +333,7 @@ class Ledger:
     def delivered(self, row: Row, stored: Stored) -> None:
         """Record what the server's own record says of the object, and that the version is delivered if it is that."""
         with self.transaction():
-            values = {"key": row.key, "path": os.fsencode(row.path), "kind": row.kind, **asdict(stored)}
+            values = {"key": row.key, "path": os.fsencode(row.path), "kind": row.kind, **columns_of(stored)}
             self._write(queries.STORED, values)
             self._write(queries.DELIVERED, {**_identity(row.path, row.version), "sha256": stored.sha256})
 
@@ -343,7 +342,7 @@ class Ledger:
 
         ``path`` is as people are shown it. Another file that was to go there makes way.
         """
-        values = {"key": file.key, "path": os.fsencode(file.path), "kind": file.kind, **asdict(file.stored)}
+        values = {"key": file.key, "path": os.fsencode(file.path), "kind": file.kind, **columns_of(file.stored)}
         with self.transaction():
             owner = self.key_owner(file.key)
             if owner is not None and printable(owner) != file.path:

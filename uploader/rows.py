@@ -32,6 +32,18 @@ class Stored:
     at: float
 
 
+def columns_of(stored: Stored) -> dict[str, object]:
+    """Return a row of what the bucket holds, as the ledger's statements name its parts."""
+    return {
+        "sha256": stored.sha256,
+        "size": stored.size,
+        "mtime": stored.mtime,
+        "version": stored.version,
+        "step": stored.step,
+        "at": stored.at,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     """An object of this run: its key below the run's prefix, where it came from, and what it is."""
