@@ -15,7 +15,7 @@ from uploader.courier import Courier, StoppedError
 from uploader.grips import Grips
 from uploader.hold import Hold
 from uploader.lanes import Desk
-from uploader.ledger import LedgerError
+from uploader.ledger_file import LedgerError
 from uploader.opening import set_aside
 from uploader.requests import asked_for, take_away, wishes
 from uploader.session_view import SessionView

@@ -16,7 +16,8 @@ from shared.atomic import sync_folder
 from shared.contract.upload import Upload
 from shared.log import EventLog
 from uploader.kinds import key_of, nature
-from uploader.ledger import Ledger, LedgerError
+from uploader.ledger import Ledger
+from uploader.ledger_file import LedgerError
 from uploader.office import REBUILT, STOCKED
 from uploader.scan import Version
 

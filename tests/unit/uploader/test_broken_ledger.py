@@ -13,7 +13,8 @@ from shared.contract.upload import Upload
 from tests.unit.uploader.harbour import WORKER, Harbour
 from uploader import queries
 from uploader.kinds import Kind
-from uploader.ledger import Ledger, LedgerError
+from uploader.ledger import Ledger
+from uploader.ledger_file import LedgerError
 from uploader.opening import open_ledger
 from uploader.rows import Settled, Stored
 from uploader.scan import Version

@@ -10,7 +10,8 @@ import pytest
 from tests.unit.uploader.harbour import Harbour
 from uploader import opening
 from uploader.kinds import Kind
-from uploader.ledger import Ledger, LedgerError
+from uploader.ledger import Ledger
+from uploader.ledger_file import LedgerError
 from uploader.opening import open_ledger
 from uploader.rows import Settled, Stored
 from uploader.scan import Version
