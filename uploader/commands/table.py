@@ -65,7 +65,8 @@ def _rows(rows: Sequence[Row], speeds: Speeds, width: int | None) -> Table:
         "failed": (0, lambda row: _number(row.upload.failed.files)),
         "speed": (95, lambda row: _speed(speeds.of(row))),
         "lag": (95, lambda row: _time(row.upload.lag_seconds or None)),
-        "session": (140, lambda row: Text(row.run)),
+        # A watched folder's run is called as its folder is, which stands there already.
+        "session": (140, lambda row: Text(on_terminal(row.run) if row.session else "")),
     }
     if width is None:
         # Who looks once sees nothing move.
