@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from contextlib import closing
@@ -26,6 +27,8 @@ project. What other rows have left in FOLDER stays in the table.
 def main(arguments: list[str]) -> int:
     """Measure; return 0 unless something could not be measured."""
     options = _parser().parse_args(arguments)
+    # What was started is ended and what was written is removed, however this process is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ferry-bench-", dir=options.work) as work:
         folder = Path(work)

@@ -58,7 +58,7 @@ def delivery(site: Site, *, to_manifest: bool) -> Contestant:
         if times.files != len(task.files):
             raise FailedError(f"of {len(task.files)} files {times.files} were delivered:\n{process.tail()}")
         end = closed.at if to_manifest else times.verified
-        return Outcome(end - times.settled, process.peak, _facts(site, process, closed.at, task))
+        return Outcome(end - times.settled, process.peak, facts=_facts(site, process, closed.at, task))
 
     return deliver
 

@@ -39,7 +39,7 @@ def _verdicts(results: Results) -> Iterator[tuple[str, ...]]:
 
 
 def _race(measured: Measurement) -> str:
-    columns = ("", "median", "minimum", "spread", *_more_columns(measured), "Ferry beside it", "memory at most")
+    columns = ("", "median", "minimum", "spread", *_more_columns(measured), "Ferry beside it", "CPU", "memory at most")
     return f"**{measured.heading}**\n\n{_markdown(columns, _lines(measured))}"
 
 
@@ -59,7 +59,9 @@ def _lines(measured: Measurement) -> Iterator[tuple[str, ...]]:
             figures.append(f"{measured.files / told.median:.0f}")
         ahead = paired_ratio(series.values, own) if measured.unit == "s" else paired_ratio(own, series.values)
         peak = max(series.peaks, default=0)
-        yield name, *figures, "" if name == FERRY else f"{ahead:.2f} ×", f"{peak / _MB:.0f} MB" if peak else "–"
+        cpu = summary(series.cpu).median if series.cpu else 0.0
+        figures += ["" if name == FERRY else f"{ahead:.2f} ×", f"{cpu:.2f} s" if cpu else "–"]
+        yield name, *figures, f"{peak / _MB:.0f} MB" if peak else "–"
 
 
 def _alone(measured: Measurement) -> tuple[str, ...]:

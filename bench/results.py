@@ -15,10 +15,14 @@ FERRY = "Ferry"
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One contestant's values, a round each, in order; ``peaks`` is its largest resident memory in bytes, each time."""
+    """One contestant's values, a round each, in order.
+
+    ``peaks`` is its largest resident memory in bytes each time, ``cpu`` its processor time in seconds.
+    """
 
     values: tuple[float, ...]
     peaks: tuple[int, ...] = ()
+    cpu: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +85,8 @@ def read(path: Path) -> Results:
 
 
 def _measurement(content: dict[str, Any]) -> Measurement:
-    series = {name: Series(tuple(each["values"]), tuple(each["peaks"])) for name, each in content.pop("series").items()}
+    series = {
+        name: Series(tuple(each["values"]), tuple(each["peaks"]), tuple(each["cpu"]))
+        for name, each in content.pop("series").items()
+    }
     return Measurement(**content, series=series)

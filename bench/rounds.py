@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,7 +34,9 @@ def play(
     for number in range(rounds):
         for name in _turned(list(contestants), number):
             with site.room() as prefix, _empty(task.folder / "run") as folder:
+                before = _used_by_children()
                 outcome = contestants[name](replace(task, prefix=prefix, folder=folder))
+                outcome = replace(outcome, cpu=_used_by_children() - before)
             outcomes[name].append(outcome)
             tell(name, outcome.seconds)
     return outcomes
@@ -42,7 +45,9 @@ def play(
 def series_of(outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, Series]:
     """Return the outcomes as series."""
     return {
-        name: Series(tuple(each.seconds for each in runs), tuple(each.peak for each in runs))
+        name: Series(
+            tuple(each.seconds for each in runs), tuple(each.peak for each in runs), tuple(each.cpu for each in runs)
+        )
         for name, runs in outcomes.items()
     }
 
@@ -50,6 +55,12 @@ def series_of(outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, Series]:
 def facts_of(outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, float]:
     """Return the counts of Ferry's last run."""
     return dict(outcomes[FERRY][-1].facts)
+
+
+def _used_by_children() -> float:
+    """Return the seconds of processor time that all processes have taken that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _turned(names: list[str], number: int) -> list[str]:

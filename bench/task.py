@@ -48,10 +48,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How many seconds it took, and the most memory that the process had, in bytes. ``facts`` are counts."""
+    """How many seconds it took, and the most memory that the process had, in bytes. ``facts`` are counts.
+
+    ``cpu`` is processor time in seconds, from the process's start to its end; 0 for one that lives on.
+    """
 
     seconds: float
     peak: int = 0
+    cpu: float = 0.0
     facts: dict[str, float] = field(default_factory=dict)
 
 

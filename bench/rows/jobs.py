@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _TRAINER = PROJECT / "local" / "trainer"
 _PICTURES = PROJECT / "local" / "sample" / "dataset"
+_ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 _MOST_SECONDS = 300.0
 # A training's beginning and end are not its middle.
 _MARGIN_SECONDS = 2.0
@@ -75,7 +76,7 @@ def steps(bench: Bench) -> Iterator[Measurement]:
     """How fast the small trainer trains by itself, and below the handler, with the uploader beside it."""
     rates: dict[str, list[float]] = {FERRY: [], BARE: []}
     with (
-        closing(Pod(bench.folder / "steps", bench.site.endpoint, _TRAINER)) as pod,
+        closing(Pod(bench.folder / "steps", bench.site.endpoint, _TRAINER, **_ONE_THREAD)) as pod,
         bench.site.room() as place,
     ):
         dataset = _put_pictures(bench, place)
@@ -101,7 +102,8 @@ def share_of_a_core(pid: int, seconds: float) -> float:
 def _training(bench: Bench) -> dict[str, Any]:
     """Return the small trainer's process: as fast as it can, long enough to be measured, its log kept by the step."""
     return {
-        "datasets": [{"folder_path": "pictures", "resolution": 512}],
+        # In one process and one thread: it keeps one core busy, and leaves the others to the worker, as a GPU's does.
+        "datasets": [{"folder_path": "pictures", "resolution": 512, "num_workers": 0}],
         "train": {"steps": bench.scale.steps, "batch_size": 2, "lr": 1e-4, "disable_sampling": True},
         "save": {"save_every": bench.scale.steps},
         "logging": {"log_every": 1, "use_ui_logger": True},
@@ -116,7 +118,7 @@ def _bare(bench: Bench) -> float:
     shutil.copytree(_PICTURES, folder / "pictures")
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump({"job": "extension", "config": {"name": "model", "process": [process]}}))
-    environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environ = {**os.environ, "PYTHONUNBUFFERED": "1", **_ONE_THREAD}
     try:
         with closing(Process([PYTHON, str(_TRAINER / "run.py"), str(config)], environ, cwd=_TRAINER)) as training:
             training.finish()

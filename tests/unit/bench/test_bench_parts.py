@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -82,15 +83,14 @@ class Rooms:
 def test_rounds_are_interleaved_and_begin_with_another_each_time(tmp_path: Path) -> None:
     rooms, met = Rooms(), list[tuple[str, str]]()
 
-    def contestant(name: str, seconds: float) -> Outcome:
-        return Outcome(seconds, 7, {"chunks": seconds})
-
     def meet(name: str, seconds: float) -> object:
         def run(given: Task) -> Outcome:
             assert list(given.folder.iterdir()) == []
             (given.folder / "left behind").touch()
             met.append((name, given.prefix))
-            return contestant(name, seconds)
+            if name == "b":
+                subprocess.run(script("sum(range(10_000_000))"), check=True)
+            return Outcome(seconds, 7, facts={"chunks": seconds})
 
         return run
 
@@ -102,6 +102,8 @@ def test_rounds_are_interleaved_and_begin_with_another_each_time(tmp_path: Path)
     assert told[:2] == [(FERRY, 1.0), ("a", 2.0)]
     assert series_of(outcomes)["b"].values == (3.0, 3.0)
     assert series_of(outcomes)["b"].peaks == (7, 7)
+    # Of these only one has a process of its own that has ended.
+    assert min(series_of(outcomes)["b"].cpu) > max(series_of(outcomes)["a"].cpu) == 0.0
     assert facts_of(outcomes) == {"chunks": 1.0}
     assert list(tmp_path.iterdir()) == []
 

@@ -40,15 +40,15 @@ def test_verdicts_come_first_and_say_what_was_wanted_and_what_was_measured() -> 
 def test_a_race_shows_everybody_beside_ferry() -> None:
     text = lines(table(results(RACE)))
     start = text.index("**one file, 0 ms**")
-    assert text[start + 2] == "|  | median | minimum | spread | MB/s | Ferry beside it | memory at most |"
-    assert text[start + 4] == "| Ferry | 1.000 s | 1.000 s | 100% | 10.0 |  | 1 MB |"
-    assert text[start + 5] == "| tuspy | 2.000 s | 2.000 s | 100% | 5.0 | 2.00 × | 1 MB |"
+    assert text[start + 2] == "|  | median | minimum | spread | MB/s | Ferry beside it | CPU | memory at most |"
+    assert text[start + 4] == "| Ferry | 1.000 s | 1.000 s | 100% | 10.0 |  | 0.50 s | 1 MB |"
+    assert text[start + 5] == "| tuspy | 2.000 s | 2.000 s | 100% | 5.0 | 2.00 × | 0.50 s | 1 MB |"
 
 
 def test_of_a_rate_more_is_better() -> None:
     series = {FERRY: Series((50.0,)), "alone": Series((100.0,))}
     text = table(results(Measurement("steps", "the trainer", "rate", series, unit="steps/s")))
-    assert "| alone | 100.0 steps/s | 100.0 steps/s | 0% | 0.50 × | – |" in text
+    assert "| alone | 100.0 steps/s | 100.0 steps/s | 0% | 0.50 × | – | – |" in text
 
 
 def test_who_was_alone_stands_in_one_table() -> None:
