@@ -11,13 +11,14 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, StrictBool, StrictInt, StrictStr, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from handler.config import ConfigError, model_name, parse_config
+from handler.config import ConfigError, parse_config
 from handler.config.problems import told
 from handler.config.reading import config_warnings
 from handler.rewrite import required_inputs
 from shared import keys
 from shared.errors import ErrorCode, FerryError
 from shared.links import LEAST_SECONDS, MOST_SECONDS
+from shared.place import model_name, prefix_of
 
 # RunPod gives this id to every job that is started by hand.
 LOCAL_TEST = "local_test"
@@ -102,7 +103,7 @@ class Job(BaseModel):
     @property
     def prefix(self) -> str:
         """Return the start of every key that this job writes: folder and model name, as Storage takes them."""
-        return keys.join(keys.escape(self.upload.folder_path), keys.escape_segment(self.model_name))
+        return prefix_of(self.upload.folder_path, self.model_name)
 
 
 def parse_job(event: Mapping[str, object]) -> Job:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from handler.config.problems import kind
+from shared.place import first_process, inner_config, model_name
 
-DEFAULT_MODEL_NAME = "default_model"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 # ai-toolkit adds up to some 40 characters to the name for a file's name, of which a disk takes 255 bytes.
 MAX_NAME_BYTES = 200
-
-
-def model_name(config: Mapping[str, Any]) -> str:
-    """Return the name that the results are filed under in the bucket."""
-    inner = inner_config(config)
-    for holder, key in ((inner, "name"), (_first_process(inner), "name"), (config, "name"), (config, "model_name")):
-        name = holder.get(key)
-        if isinstance(name, str) and name.strip():
-            return name
-    return DEFAULT_MODEL_NAME
 
 
 def config_name(config: Mapping[str, Any]) -> str:
@@ -28,14 +20,8 @@ def config_name(config: Mapping[str, Any]) -> str:
     A process's own name goes before the configuration's, which takes the place of ``[name]`` in it.
     """
     name = model_name(config)
-    own = _first_process(inner_config(config)).get("name")
+    own = first_process(inner_config(config)).get("name")
     return own.replace("[name]", name) if isinstance(own, str) and own else name
-
-
-def inner_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what stands under ``config``, empty where that is nothing usable."""
-    inner = config.get("config")
-    return inner if isinstance(inner, Mapping) else {}
 
 
 def name_problems(place: str, name: object) -> list[str]:
@@ -53,9 +39,3 @@ def name_problems(place: str, name: object) -> list[str]:
     if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
         return [f"{place} is longer than {MAX_NAME_BYTES} bytes"]
     return []
-
-
-def _first_process(inner: Mapping[str, Any]) -> Mapping[str, Any]:
-    processes = inner.get("process")
-    first = processes[0] if isinstance(processes, list) and processes else None
-    return first if isinstance(first, Mapping) else {}

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from handler.config.names import inner_config, model_name, name_problems
+from handler.config.names import name_problems
 from handler.config.problems import ConfigError, kind
 from handler.config.strange import strange_architectures, strange_keys
 from handler.config.yaml_text import EXPONENT, MAX_BYTES, MAX_DEPTH, MAX_VALUES, WrittenFloat, load_yaml
+from shared.place import inner_config, model_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

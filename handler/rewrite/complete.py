@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from handler.config import model_name
+from shared.place import model_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from handler.config import model_name
 from handler.config.problems import quoted, told
 from handler.rewrite.beside import placed, plan_moves
 from handler.rewrite.companions import Companions
@@ -20,6 +19,7 @@ from handler.rewrite.rules import INPUTS, Form, Kind
 from handler.stage.beside import Move, beside_folder, put_beside
 from shared.atomic import write_atomic
 from shared.errors import ErrorCode, FerryError
+from shared.place import model_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

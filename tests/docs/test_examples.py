@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from examples import submit
 from handler.answer import MESSAGE, Finished, answer, refusal
 from handler.drain import Drained
 from handler.job import parse_job
 from local.__main__ import _COMMANDS
-from shared.contract.bucket import Link, Status
 from shared.contract.process import identify
 from shared.contract.session import Ending, Outcome, Progress, Session
 from shared.contract.upload import DrainReceipt, Upload
 from shared.errors import ErrorCode, FerryError
-from tests.docs.documents import PAGES, PROJECT, README, Page, page, quoted
+from tests.docs.documents import PAGES, PROJECT, README, Page, quoted
 from uploader.commands.line import parser
 
 _PLACEHOLDERS = {"FOLDER": "/", "BUCKET": "bucket", "PREFIX": "prefix"}
@@ -84,15 +84,6 @@ def test_the_keys_of_other_answers_are_the_ones_that_the_readme_names() -> None:
     assert set(refusal(FerryError(ErrorCode.BUSY, "busy"))) == {"success", "error", "error_code"}
 
 
-def test_the_links_that_are_shown_are_such_as_status_json_has() -> None:
-    [shown] = [json.loads(block) for block in page("client").blocks("json")]
-    assert set(shown) <= set(Status.model_fields)
-    [link] = shown["links"]
-    assert list(link) == list(Link.model_fields)
-    assert link["key"] in shown["last_samples"]
-    assert f"/object/sign/training-outputs/{link['key']}?token=" in link["url"]
-
-
 @pytest.mark.parametrize("name", ["test_input.json", ".runpod/tests.json"])
 def test_the_jobs_that_come_with_the_project_are_ones_that_a_worker_takes(name: str) -> None:
     content = json.loads((PROJECT / name).read_bytes())
@@ -115,6 +106,8 @@ def test_the_commands_are_there() -> None:
                 parser().parse_args([_PLACEHOLDERS.get(word, word) for word in arguments])
             case "local":
                 assert arguments[0] in _COMMANDS
+            case "examples.submit":
+                submit.parser().parse_args(arguments)
             case "handler":
                 assert set(arguments) <= {"--test_input", "JSON", "--rp_serve_api"}
             case _:

@@ -60,7 +60,7 @@ class Stack:
         self.root = folder / "training"
         self.server = storage
         self.queue = queue
-        self._queue_url = queue_url
+        self.queue_url = queue_url
         self.storage = Storage(StorageSettings(storage.url, storage.service_key))
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("SUPABASE_", "RUNPOD_"))},
@@ -140,13 +140,13 @@ class Stack:
     def send(self, job: dict[str, Any], job_id: str | None = None) -> str:
         """Send a job as RunPod's client does; return its id."""
         body = json.dumps({"input": job, "id": job_id}).encode()
-        request = urllib.request.Request(f"{self._queue_url}/v2/local/run", data=body, method="POST")
+        request = urllib.request.Request(f"{self.queue_url}/v2/local/run", data=body, method="POST")
         with urllib.request.urlopen(request) as answer:
             return str(json.load(answer)["id"])
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job as RunPod's client does."""
-        request = urllib.request.Request(f"{self._queue_url}/v2/local/cancel/{job_id}", data=b"", method="POST")
+        request = urllib.request.Request(f"{self.queue_url}/v2/local/cancel/{job_id}", data=b"", method="POST")
         urllib.request.urlopen(request).close()
 
     def result(self, job_id: str, seconds: float = 90.0) -> dict[str, Any]:

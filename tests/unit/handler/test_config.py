@@ -14,11 +14,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handler.config import ConfigError, WrittenFloat, config_name, dump_config, model_name, parse_config
+from handler.config import ConfigError, WrittenFloat, config_name, dump_config, parse_config
 from handler.config.reading import config_warnings
 from handler.config.yaml_text import MAX_BYTES
 from local.trainer.ferry_trainer.config import replace_variables
 from shared.errors import ErrorCode
+from shared.place import model_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
