@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from uploader.kinds import Kind
     from uploader.rows import Known, Row, Settled, Stored, StoredFile
 
+_PAGE = 500
 _OVERWRITTEN = "it is no longer in the bucket: another run wrote over it, or somebody deleted it there"
 
 
@@ -42,9 +43,12 @@ class Ledger(LedgerFile):
         """Return what is known of the file at ``path``."""
         return next(iter(self._typed(row_of, queries.FILE, (os.fsencode(path),))), None)
 
-    def in_folder(self, folder: str) -> dict[str, Known]:
-        """Return the files directly in ``folder`` by path."""
-        return dict(self._typed(_named, queries.IN_FOLDER, (os.fsencode(folder),)))
+    def in_folder(self, folder: str) -> Iterator[tuple[str, Known]]:
+        """Yield the files directly in ``folder``, by path, a page at a time."""
+        last = b""
+        while page := self._typed(_named, queries.IN_FOLDER, (os.fsencode(folder), last, _PAGE)):
+            yield from page
+            last = os.fsencode(page[-1][0])
 
     def known(self, path: str) -> Known | None:
         """Return as much of the file at ``path`` as it takes to see that it has changed."""
@@ -141,7 +145,7 @@ class Ledger(LedgerFile):
     def stored(self) -> Iterator[StoredFile]:
         """Yield everything of this run that is in the bucket, by key, a page at a time."""
         last = ""
-        while page := self._typed(stored_file_of, queries.ALL_STORED, (last, 500)):
+        while page := self._typed(stored_file_of, queries.ALL_STORED, (last, _PAGE)):
             yield from page
             last = page[-1].key
 

@@ -134,13 +134,21 @@ class Observer:
         for folder in self._folders.changed(everything=full, now_ns=int(self._clock.now() * 1e9)):
             # A folder that could not be read before says so again if it still cannot.
             self._ledger.cleared(folder)
-            known = self._ledger.known if folder in self._visited else self._ledger.in_folder(folder).get
+            self._recall(folder)
             for seen in files(self._run.output, folder, self._skip, self._familiar.knows):
-                self._notice(seen, known(seen.path))
-            self._visited.add(folder)
+                self._notice(seen, self._ledger.known(seen.path))
         if full:
             pause = max(FULL_PASS_SECONDS, len(self._familiar) / FULL_PASS_FILES_PER_SECOND)
             self._next_full_pass = monotonic + pause
+
+    def _recall(self, folder: str) -> None:
+        """Learn what the ledger knows of a folder that is looked at for the first time."""
+        if folder in self._visited:
+            return
+        self._visited.add(folder)
+        for path, known in self._ledger.in_folder(folder):
+            if known.state is not State.GONE:
+                self._familiar.add(path, known.version)
 
     def _notice(self, seen: Seen, known: Known | None) -> None:
         if known is not None:

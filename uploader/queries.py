@@ -93,7 +93,9 @@ def _rows(index: str = "") -> str:
 _ROWS = _rows()
 FILE = f"{_ROWS} WHERE files.path = ?"
 KNOWN = "SELECT path, state, size, mtime_ns, inode FROM files WHERE path = ?"
-IN_FOLDER = "SELECT path, state, size, mtime_ns, inode FROM files WHERE folder = ?"
+IN_FOLDER = """
+SELECT path, state, size, mtime_ns, inode FROM files WHERE folder = ? AND path > ? ORDER BY path LIMIT ?
+"""
 # A key belongs to its file here, or to one that lies in the bucket alone.
 KEY_OWNER = "SELECT path FROM files WHERE key = :key UNION ALL SELECT path FROM stored WHERE key = :key LIMIT 1"
 # Another file has turned out to lie there; a file that is not being sent can still go elsewhere.
