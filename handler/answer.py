@@ -48,9 +48,9 @@ def refusal(error: FerryError, session_id: str | None = None) -> dict[str, Any]:
 
 
 def from_manifest(
-    manifest: Manifest, upload_folder: str, output_path: str, links: Sequence[Link] = ()
+    manifest: Manifest, bucket: str, upload_folder: str, output_path: str, links: Sequence[Link] = ()
 ) -> dict[str, Any]:
-    """Return the answer to a job whose run has ended already, as its manifest tells it.
+    """Return the answer to a job whose run has ended already, as its manifest in ``bucket`` tells it.
 
     ``upload_folder`` is the run's whole prefix, ``output_path`` where its output lies, or lay, on a worker.
     """
@@ -59,6 +59,7 @@ def from_manifest(
         "model_name": manifest.model_name,
         "upload_folder": upload_folder,
         "output_path": output_path,
+        "bucket": bucket,
         "job_id": manifest.job_id,
         "steps": manifest.progress.step,
         "total_steps": manifest.progress.total,
@@ -70,6 +71,7 @@ def from_manifest(
         "manifest": keys.join(upload_folder, MANIFEST),
         "missing": [missing.model_dump() for missing in manifest.missing[:_MOST_LISTED]],
         "stored_answer": True,
+        **({} if manifest.resumed_step is None else {"resumed_from_step": manifest.resumed_step}),
         **({"warnings": _listed(list(manifest.warnings))} if manifest.warnings else {}),
         **_with(links),
     }

@@ -118,4 +118,4 @@ async def _stored_answer(manifest: Manifest, job: Job, workshop: Workshop, stop:
     output = SessionFolder(workshop.settings.root / manifest.session_id).output
     keys, bucket = newest(manifest, job.prefix), job.upload.bucket_name
     links = await links_to(keys, manifest.session_id, bucket, job.link_seconds, workshop, stop)
-    return from_manifest(manifest, job.prefix, str(output / config_name(job.config)), links)
+    return from_manifest(manifest, bucket, job.prefix, str(output / config_name(job.config)), links)
