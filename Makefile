@@ -11,7 +11,7 @@ AT_ONCE ?= 2
 ROWS ?=
 RUNS ?= 5
 
-.PHONY: help setup demo test check unit storm bench guarantees conformance lock clean
+.PHONY: help setup demo test check unit storm bench guarantees reference conformance lock clean
 
 help:
 	@echo "make demo         a whole training on this machine, no account needed"
@@ -20,6 +20,7 @@ help:
 	@echo "make storm        kills at random and at every step, for long: make storm N=100 SEED=1 AT_ONCE=2"
 	@echo "make bench        how fast and light it is beside others: make bench ROWS='large small' RUNS=5"
 	@echo "make guarantees   docs/guarantees.md, made of the tests' marks and names"
+	@echo "make reference    docs/jobs.md, its tables made of the models"
 	@echo "make setup        the environment alone, in .venv"
 	@echo "make lock         resolve the dependencies anew"
 
@@ -63,6 +64,10 @@ bench: setup
 guarantees: setup
 	$(BIN)/python -m tests.guarantees > docs/guarantees.md.new
 	mv docs/guarantees.md.new docs/guarantees.md
+
+reference: setup
+	$(BIN)/python -m tests.reference > docs/jobs.md.new
+	mv docs/jobs.md.new docs/jobs.md
 
 conformance: setup
 	$(BIN)/python -m pytest tests/conformance

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from handler.config import ConfigError, parse_config
@@ -51,30 +51,41 @@ def _folder_path(text: str) -> str:
 
 
 class BucketFolder(BaseModel):
-    """A folder in a bucket, without slashes around it; an empty ``folder_path`` is the bucket's root."""
+    """A folder in a bucket, without slashes around it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    bucket_name: Annotated[StrictStr, AfterValidator(_bucket_name)]
-    folder_path: Annotated[StrictStr, AfterValidator(_folder_path)]
+    bucket_name: Annotated[StrictStr, AfterValidator(_bucket_name)] = Field(description="the bucket, which must exist")
+    folder_path: Annotated[StrictStr, AfterValidator(_folder_path)] = Field(
+        description="the path of the folder in it, without `.` and `..`; empty: the bucket's root"
+    )
 
 
-def _link_seconds(seconds: int) -> int:
-    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
-        raise PydanticCustomError("ferry", f"must be from {LEAST_SECONDS} to {MOST_SECONDS} (seven days)")
-    return seconds
-
-
-class _Input(BaseModel):
+class Input(BaseModel):
     """What may stand in a job's input. The configuration has rules of its own."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    config: StrictStr | dict[str, Any]
-    dataset_config: BucketFolder | None
-    upload_config: BucketFolder
-    resume: StrictBool | None = None
-    link_seconds: Annotated[StrictInt, AfterValidator(_link_seconds)] | None = None
+    config: StrictStr | dict[str, Any] = Field(
+        description="ai-toolkit's configuration, as YAML text or as a mapping; its paths are led to the staged dataset "
+        "and into the session"
+    )
+    dataset_config: BucketFolder | None = Field(
+        description="where the inputs are, everything below the folder; null where the configuration names none"
+    )
+    upload_config: BucketFolder = Field(description="where the results go: `{folder_path}/{model name}/`")
+    resume: StrictBool | None = Field(
+        default=None,
+        description="true: go on with whatever lies there, even if its configuration was another; false: begin at the "
+        "beginning; left out: go on with the same training alone",
+    )
+    link_seconds: StrictInt | None = Field(
+        default=None,
+        ge=LEAST_SECONDS,
+        le=MOST_SECONDS,
+        description="for how many seconds links to the newest samples and the last checkpoint are to be good; left "
+        "out: there are none",
+    )
 
 
 class Job(BaseModel):
@@ -129,9 +140,9 @@ def parse_job(event: Mapping[str, object]) -> Job:
     raise FerryError(code, f"The job cannot be run: {'; '.join(told((*mistakes, *config_mistakes, *unknown)))}.")
 
 
-def _checked_fields(raw: Mapping[str, object]) -> tuple[_Input | None, list[str]]:
+def _checked_fields(raw: Mapping[str, object]) -> tuple[Input | None, list[str]]:
     try:
-        return _Input.model_validate(dict(raw)), []
+        return Input.model_validate(dict(raw)), []
     except ValidationError as error:
         described = (_described(detail) for detail in error.errors(include_url=False))
         return None, list(dict.fromkeys(described))
@@ -148,7 +159,7 @@ def _checked_config(raw: object) -> tuple[dict[str, Any] | None, list[str]]:
     return config, []
 
 
-def _job(event: Mapping[str, object], raw: Mapping[str, object], checked: _Input, config: dict[str, Any]) -> Job:
+def _job(event: Mapping[str, object], raw: Mapping[str, object], checked: Input, config: dict[str, Any]) -> Job:
     identity = event.get("id")
     return Job(
         job_id=str(identity) if identity and identity != LOCAL_TEST else None,
@@ -197,6 +208,8 @@ def _described(detail: ErrorDetails) -> str:
             return f"{field} {detail['msg']}"
         case "int_type":
             return f"{field} must be a whole number of seconds"
+        case "greater_than_equal" | "less_than_equal":
+            return f"{field} must be from {LEAST_SECONDS} to {MOST_SECONDS} (seven days)"
         case "bool_type":
             return f"{field} must be true or false"
         case "string_type" | "dict_type" if field == "config":
@@ -208,7 +221,7 @@ def _described(detail: ErrorDetails) -> str:
 
 
 def _unknown_fields(raw: Mapping[str, object]) -> list[str]:
-    unknown = [str(field) for field in raw if field not in _Input.model_fields]
+    unknown = [str(field) for field in raw if field not in Input.model_fields]
     for folder in ("dataset_config", "upload_config"):
         inner = raw.get(folder)
         if isinstance(inner, Mapping):
@@ -218,7 +231,7 @@ def _unknown_fields(raw: Mapping[str, object]) -> list[str]:
 
 def _meant(field: str) -> str:
     folder, dot, name = field.rpartition(".")
-    known = BucketFolder.model_fields if dot else _Input.model_fields
+    known = BucketFolder.model_fields if dot else Input.model_fields
     close = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {folder}{dot}{close[0]}?)" if close else ""
 
@@ -228,4 +241,4 @@ def _hash(value: object) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-_FIELDS = frozenset({*_Input.model_fields, *BucketFolder.model_fields})
+_FIELDS = frozenset({*Input.model_fields, *BucketFolder.model_fields})

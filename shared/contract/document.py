@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.atomic import write_atomic
 
@@ -24,7 +24,7 @@ class Document(Record):
 
     VERSION: ClassVar[int] = 1
 
-    version: int = 1
+    version: int = Field(default=1, description="the version of this form")
 
     @classmethod
     def read(cls, path: Path) -> Self | None:

@@ -37,14 +37,14 @@ class Outcome(StrEnum):
 
 
 class Progress(Record):
-    """The newest numbers of the trainer's bar. Speed is seconds a step; eta is seconds to the end."""
+    """The newest numbers of the trainer's bar."""
 
-    step: int = 0
-    total: int | None = None
-    loss: float | None = None
-    learning_rate: float | None = None
-    seconds_per_step: float | None = None
-    eta_seconds: float | None = None
+    step: int = Field(default=0, description="steps that are done")
+    total: int | None = Field(default=None, description="steps in all")
+    loss: float | None = Field(default=None, description="the newest loss")
+    learning_rate: float | None = Field(default=None, description="the newest learning rate")
+    seconds_per_step: float | None = Field(default=None, description="how many seconds a step takes")
+    eta_seconds: float | None = Field(default=None, description="how many seconds the rest will take")
 
 
 class Saved(Record):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from shared.contract.document import Document, Record
 from shared.errors import ErrorCode
 
@@ -28,8 +30,8 @@ class Failure(Record):
 class Count(Record):
     """A number of files and their bytes."""
 
-    files: int = 0
-    bytes: int = 0
+    files: int = Field(default=0, description="how many files")
+    bytes: int = Field(default=0, description="how many bytes they have together")
 
 
 class DrainReceipt(Record):

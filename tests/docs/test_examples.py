@@ -10,46 +10,15 @@ from typing import Any
 import pytest
 
 from examples import submit
-from handler.answer import MESSAGE, Finished, answer, refusal
-from handler.drain import Drained
+from handler.answer import MESSAGE, answer
 from handler.job import parse_job
 from local.__main__ import _COMMANDS
-from shared.contract.process import identify
-from shared.contract.session import Ending, Outcome, Progress, Session
-from shared.contract.upload import DrainReceipt, Upload
-from shared.errors import ErrorCode, FerryError
+from shared.contract.session import Outcome
+from tests.docs.answers import ended
 from tests.docs.documents import PAGES, PROJECT, README, Page, quoted
 from uploader.commands.line import parser
 
 _PLACEHOLDERS = {"FOLDER": "/", "BUCKET": "bucket", "PREFIX": "prefix"}
-
-
-def finished(outcome: Outcome, warnings: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the answer to a job that came to its end."""
-    code = None if outcome is Outcome.FINISHED else ErrorCode.TRAINING_FAILED
-    session = Session(
-        session_id="training_session_1",
-        worker="worker",
-        handler=identify(),
-        input_hash="0",
-        model_name="my_lora",
-        name="my_lora",
-        bucket="bucket",
-        prefix="prefix/my_lora",
-        created_at=0.0,
-        progress=Progress(step=1, total=2, loss=0.5),
-    )
-    return answer(
-        Finished(
-            session=session,
-            ending=Ending(outcome=outcome, by_itself=True, error_code=code, at=1.0),
-            drained=Drained(DrainReceipt(token="t", complete=True, manifest_key="m"), Upload(worker="worker")),
-            output_path="/output",
-            tail=("last line",),
-            seconds=1.0,
-            warnings=warnings,
-        )
-    )
 
 
 def examples() -> list[dict[str, Any]]:
@@ -66,22 +35,10 @@ def test_the_readmes_job_is_one_that_a_worker_takes() -> None:
 
 
 def test_the_readmes_answer_has_the_keys_of_a_real_one() -> None:
-    shown, real = examples()[1], finished(Outcome.FINISHED)
+    shown, real = examples()[1], answer(ended(Outcome.FINISHED))
     assert list(shown) == list(real)
     assert {key: type(value) for key, value in shown.items()} == {key: type(value) for key, value in real.items()}
     assert shown["message"] == MESSAGE
-
-
-def test_the_keys_of_other_answers_are_the_ones_that_the_readme_names() -> None:
-    section = README.text.partition("### The answer")[2].partition("\n## ")[0].rpartition("```")[2]
-    usual = set(finished(Outcome.FINISHED))
-    warned = set(finished(Outcome.FINISHED, ("a sentence",))) - usual
-    failed = set(finished(Outcome.FAILED)) - usual
-    named = set(quoted(section))
-    assert warned == {"warnings"} <= named
-    assert "links" in named
-    assert failed == {"error", "error_code", "outcome", "log_tail"} <= named
-    assert set(refusal(FerryError(ErrorCode.BUSY, "busy"))) == {"success", "error", "error_code"}
 
 
 @pytest.mark.parametrize("name", ["test_input.json", ".runpod/tests.json"])
