@@ -41,6 +41,9 @@ def test_all_is_well_and_nothing_is_left_behind(harbour: Port) -> None:
     assert found["limit"]["says"] == "files of 5.0 GiB are taken, of 10.0 GiB no more"
     assert found["rights"]["about"] == BUCKET
     assert left_behind(harbour) == []
+    # Four sizes are announced, of which two are too large; those that were not, and the chunk's, are dropped again.
+    asked = harbour.server.stats.requests
+    assert (asked("POST", "upload/resumable"), asked("DELETE", "upload/resumable")) == (5, 3)
 
 
 def test_the_buckets_of_the_sessions_are_looked_at_by_themselves(harbour: Port) -> None:
@@ -64,6 +67,7 @@ def test_what_the_key_may_not_do_is_named(harbour: Port, method: str, path: str,
     assert found[name]["level"] == "failure"
     assert found[name]["says"].startswith(says)
     assert "service_role" in found[name]["remedy"]
+    assert left_behind(harbour) == [] or method == "DELETE"
 
 
 def test_a_proxy_that_takes_no_large_requests_is_found(harbour: Port) -> None:
