@@ -77,7 +77,7 @@ def _machine_checks(settings: Settings, options: Namespace, environ: Mapping[str
     folder = options.watch or settings.root
     yield from disk_checks(folder, trains=options.watch is None, environ=environ)
     if options.watch is None:
-        yield from training_checks(settings.handler)
+        yield from training_checks(settings.handler, environ.get("HF_TOKEN"))
     yield Check("uploader", lambda: _uploader(settings, time.time()))
 
 

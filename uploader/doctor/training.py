@@ -71,12 +71,13 @@ def answer(command: list[str]) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def training_checks(settings: HandlerSettings, run: Run = answer) -> Iterator[Check]:
-    """Yield what there is to ask before a training."""
+def training_checks(settings: HandlerSettings, token: str | None, run: Run = answer) -> Iterator[Check]:
+    """Yield what there is to ask before a training; ``token`` is the one for the models' hub."""
     asked = cache(lambda: ask_interpreter(settings.python, run))
     toolkit = Check("toolkit", lambda: _toolkit(settings))
     yield toolkit
     yield Check("interpreter", lambda: check_interpreter(settings.python, asked()), needs=toolkit)
+    yield Check("token", lambda: check_token(token))
     yield Check("gpu", lambda: check_gpu(which(_GPU[0]) is not None, run(_GPU) if which(_GPU[0]) else None, asked()))
 
 
@@ -102,6 +103,14 @@ def check_interpreter(python: str, found: Interpreter | None) -> Finding:
     if found.torch is None:
         return doubtful(f"{python} is Python {found.python}, and has no torch", remedy)
     return fine(f"{python} is Python {found.python} with torch {found.torch}")
+
+
+def check_token(token: str | None) -> Finding:
+    """Return whether there is a token for the models' hub; whether it opens a model, only the hub knows."""
+    if token:
+        return fine("HF_TOKEN is set, so gated models can be downloaded if its account was given access")
+    remedy = "Set HF_TOKEN if your models are gated, as FLUX.1-dev is: the hub refuses them otherwise."
+    return doubtful("HF_TOKEN is not set", remedy)
 
 
 def check_gpu(driver: bool, told: str | None, interpreter: Interpreter | None) -> Finding:

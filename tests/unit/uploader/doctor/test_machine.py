@@ -18,6 +18,7 @@ from uploader.doctor.training import (
     ask_interpreter,
     check_gpu,
     check_interpreter,
+    check_token,
     training_checks,
 )
 from uploader.doctor.volume import Mount, mount_of, mounts
@@ -131,10 +132,16 @@ def test_the_driver_must_be_new_enough_for_torch(
 
 def test_without_a_toolkit_its_interpreter_is_not_asked_for(tmp_path: Path) -> None:
     asked = list[list[str]]()
-    missing = examine(training_checks(make_settings(tmp_path), asked.append))
+    missing = examine(training_checks(make_settings(tmp_path), None, asked.append))
     assert [result.finding and result.finding.level for result in missing][:2] == [Level.FAILURE, None]
     there = make_toolkit(tmp_path / "toolkit", "")
     (there / "version.py").write_text('VERSION = "0.12.26"\n')
-    found = [result.finding for result in examine(training_checks(make_settings(there), answer))]
+    found = [result.finding for result in examine(training_checks(make_settings(there), "token", answer))]
     assert found[0] is not None
     assert found[0].says == f"ai-toolkit 0.12.26 at {there}"
+
+
+def test_a_missing_token_is_warned_of_and_one_that_is_there_is_not_shown() -> None:
+    assert check_token(None).level is check_token("").level is Level.WARNING
+    found = check_token("hf_a-secret")
+    assert (found.level, "hf_a-secret" in found.says) == (Level.OK, False)
