@@ -64,6 +64,12 @@ def test_a_complete_version_that_is_not_there_is_lost() -> None:
     assert verdict(ONE, manifest(missing=(Missing(path=PATH, reason="it was deleted"),))).lost == []
 
 
+def test_a_folder_that_is_named_as_missing_is_all_of_its_files() -> None:
+    record = [line.replace("cats.safetensors", "cats_8/transformer/model.safetensors") for line in ONE]
+    assert verdict(record, manifest()).lost != []
+    assert verdict(record, manifest(missing=(Missing(path="cats/cats_8", reason="it was deleted"),))).lost == []
+
+
 def test_an_older_version_than_the_last_is_a_loss() -> None:
     assert verdict(TWO, manifest(entry("a")), "a").lost != []
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from uploader.parcel import STANDARD_LIMIT
@@ -100,7 +101,9 @@ def judge(recorded: Mapping[str, Versions], manifests: Iterable[Manifest], conte
     for path, versions in recorded.items():
         entry = entries.get(path)
         if entry is None:
-            if versions.done is not None and path not in named:
+            # A checkpoint that is a folder, and that nobody saw, is named as one.
+            told = {path, *map(str, PurePosixPath(path).parents)}
+            if versions.done is not None and not told & named:
                 verdict.lost.append(path)
         elif not entry.incomplete:
             _judge(entry, versions, content, verdict)
