@@ -19,7 +19,7 @@ from uploader.fingerprint import Whole, both_of, sha256_of
 from uploader.kinds import INCOMPLETE, Kind
 from uploader.parcel import content_type
 from uploader.paths import printable
-from uploader.proving import Prover
+from uploader.proving import Prover, mtime_of
 from uploader.results import Changed, Delivered, Later, Refused, Sent, Stopped, Vanished, result_of
 from uploader.scan import strange, version_of
 from uploader.sending import Sending, send_resumable, send_standard
@@ -74,7 +74,7 @@ class Deliverer:
         except (StoppedError, ClaimLostError):
             return Stopped()
         except (FileNotFoundError, NotADirectoryError):
-            return Vanished()
+            return self._vanished(parcel)
         except _StrangeError as error:
             return Refused(f"it is {error}, which cannot be carried")
         except _TornFolderError:
@@ -116,6 +116,15 @@ class Deliverer:
             if row.stored is not None:
                 self._ledger.doubt(row.key)
             return self._send(parcel, whole or file, _about(self._run, row, sha256, seal), sent, old)
+
+    def _vanished(self, parcel: Parcel) -> Result:
+        """Return what there is to say of a version whose file is gone; it may have arrived before."""
+        try:
+            return self._prover.arrived(parcel, self._run.session_id) or Vanished()
+        except (StoppedError, ClaimLostError):
+            return Stopped()
+        except StorageError as error:
+            return result_of(error, moved=False)
 
     def _seal(self, row: Row) -> str | None:
         """Return what the file that completes a checkpoint's folder says of the others; None for any other file.
@@ -190,7 +199,7 @@ def _about(run: Run, row: Row, sha256: str, seal: str | None) -> Mapping[str, st
     """Return what an object says of itself: from this a lost ledger is made anew."""
     about = {
         "sha256": sha256,
-        "mtime": f"{row.version.mtime:.6f}",
+        "mtime": mtime_of(row),
         "path": printable(row.path),
         "session": run.session_id,
     }

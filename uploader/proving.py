@@ -6,12 +6,14 @@ changed last tells at once.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from shared.storage.errors import StorageError, Trouble
 from uploader.claim import ClaimLostError
 from uploader.courier import StoppedError
-from uploader.results import Delivered, Stopped, result_of
+from uploader.paths import printable
+from uploader.results import Delivered, Sent, Stopped, result_of
 from uploader.rows import Stored
 
 if TYPE_CHECKING:
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from shared.storage.records import ObjectRecord
     from uploader.courier import Courier
     from uploader.ledger import Ledger
-    from uploader.results import Sent, Verdict
+    from uploader.parcel import Parcel
+    from uploader.results import Verdict
+    from uploader.rows import Row
 
 # So few are asked for one by one, which tells more of each.
 FEW = 2
@@ -53,6 +57,29 @@ class Prover:
             what = f"Verifying {sent.parcel.key}"
             raise StorageError(Trouble.BROKEN, what, "the server's record does not match what was sent")
         return self.delivered(sent, record)
+
+    def arrived(self, parcel: Parcel, session_id: str) -> Delivered | None:
+        """Return the proof that the version of ``parcel`` was sent by this session, and all of it arrived.
+
+        Who sent it was killed before that could be noted, and with its file gone nothing is left to compare the
+        server's record with, but the object itself. Raises StorageError.
+        """
+        record, row = self._sender.info(parcel), parcel.row
+        wanted = {"path": printable(row.path), "session": session_id, "mtime": mtime_of(row)}
+        if record is None or record.size != row.version.size or not wanted.items() <= record.metadata.items():
+            return None
+        sha256 = self._sender.retry(lambda: self._downloaded(parcel))
+        if sha256 != record.metadata.get("sha256"):
+            return None
+        return self.delivered(Sent(parcel, sha256, None, None, 0), record)
+
+    def _downloaded(self, parcel: Parcel) -> str:
+        digest = hashlib.sha256()
+        with self._sender.storage.open(parcel.bucket, parcel.key) as download:
+            for block in download.blocks():
+                self._sender.alive()
+                digest.update(block)
+        return digest.hexdigest()
 
     def delivered(self, sent: Sent, record: ObjectRecord) -> Delivered:
         """Return what the ledger is to remember of ``record``."""
@@ -103,3 +130,8 @@ def _is_of(record: ObjectRecord, sent: Sent) -> bool:
     if record.md5 is not None:
         return record.md5 == sent.md5
     return record.metadata.get("sha256") == sent.sha256 and record.version != sent.old
+
+
+def mtime_of(row: Row) -> str:
+    """Return the time of a version as its object's metadata tells it."""
+    return f"{row.version.mtime:.6f}"

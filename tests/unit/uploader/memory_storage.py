@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import threading
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from shared.storage.client import SMALL_DOCUMENT, Storage
 from shared.storage.errors import StorageError, Trouble
 from shared.storage.records import BucketRecord, FolderListing, ObjectRecord, Upload
+from tests.unit.handler.crew import FakeDownload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from shared.storage.body import Body
+    from shared.storage.download import Download
 
 BUCKET = "outputs"
 
@@ -158,6 +161,14 @@ class MemoryStorage(Storage):
     def read(self, bucket: str, key: str, limit: int = SMALL_DOCUMENT) -> bytes | None:
         self._begin("read", key)
         return self.objects[key].content if key in self.objects else None
+
+    @contextmanager
+    def open(self, bucket: str, key: str, *, start: int = 0) -> Iterator[Download]:
+        self._begin("open", key)
+        if key not in self.objects:
+            raise trouble(Trouble.NOT_FOUND)
+        content = self.objects[key].content
+        yield cast("Download", FakeDownload(len(content), content[start:]))
 
     def put(
         self,

@@ -3,13 +3,13 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from shared.storage.errors import StorageError, Trouble
 from tests.unit.uploader.harbour import FakeClock, Stop, write
-from tests.unit.uploader.memory_storage import BUCKET, MemoryStorage, trouble
+from tests.unit.uploader.memory_storage import BUCKET, MemoryStorage, Thing, trouble
 from uploader.claim import ClaimLostError
 from uploader.courier import Courier
 from uploader.delivery import Deliverer
@@ -334,6 +334,53 @@ def test_the_old_object_of_the_same_size_is_no_proof(quay: Quay) -> None:
     quay.deliver()
     quay.settle(b"other")
     quay.storage._store = lambda *_: None  # type: ignore[method-assign]  # takes everything, keeps nothing
+    assert isinstance(quay.deliver(), Later)
+
+
+def send_and_die(quay: Quay, content: bytes) -> None:
+    """Send a version, delete its file, and take no note of either."""
+    quay.settle(content)
+    quay.ledger.start(quay.row())
+    Deliverer(quay.run, quay.courier, quay.ledger, quay.clock).deliver(quay.parcel())
+    quay.path.unlink()
+
+
+@pytest.mark.guarantee(
+    "nothing-lost", fault="the uploader is killed before it notes an upload, and the file is gone then"
+)
+@pytest.mark.parametrize("content", [b"small", LARGE], ids=["small", "large"])
+def test_what_has_arrived_is_delivered_although_its_file_is_gone(quay: Quay, content: bytes) -> None:
+    send_and_die(quay, content)
+    result = quay.deliver()
+    assert isinstance(result, Delivered)
+    assert (result.stored.sha256, result.sent) == (hashlib.sha256(content).hexdigest(), 0)
+    assert quay.received == len(content)
+
+
+@pytest.mark.guarantee("true-manifest", fault="what lies at a deleted file's key only looks like its last version")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"content": b"smalL"},
+        {"content": b"smaller"},
+        {"metadata": {"session": "session-0"}},
+        {"metadata": {"mtime": "1.0"}},
+        {"metadata": {"path": "b.bin"}},
+    ],
+    ids=["damaged", "longer", "another session's", "older", "another file's"],
+)
+def test_what_is_not_that_very_version_is_no_proof(quay: Quay, changes: dict[str, Any]) -> None:
+    send_and_die(quay, b"small")
+    there = quay.storage.objects[KEY]
+    metadata = {**there.metadata, **changes.get("metadata", {})}
+    quay.storage.objects[KEY] = Thing(changes.get("content", there.content), there.version, metadata)
+    assert isinstance(quay.deliver(), Vanished)
+
+
+@pytest.mark.parametrize("call", ["info", "open"])
+def test_who_cannot_ask_decides_nothing_about_a_deleted_file(quay: Quay, call: str) -> None:
+    send_and_die(quay, b"small")
+    quay.storage.fail(call, Trouble.UNREACHABLE, times=9)
     assert isinstance(quay.deliver(), Later)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -15,11 +14,9 @@ from handler.saves import HALVES
 from shared import folders
 from shared.errors import ErrorCode, FerryError
 from shared.storage.errors import StorageError, Trouble
-from tests.unit.handler.crew import FakeDownload
-from tests.unit.uploader.memory_storage import BUCKET, MemoryStorage, Thing, trouble
+from tests.unit.uploader.memory_storage import BUCKET, MemoryStorage, Thing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from shared.storage.client import Storage
@@ -28,15 +25,7 @@ PREFIX = "run/cats"
 
 
 class Bucket(MemoryStorage):
-    """A Storage in memory that can also be read from in blocks."""
-
-    @contextmanager
-    def open(self, bucket: str, key: str, *, start: int = 0) -> Iterator[FakeDownload]:  # type: ignore[override]
-        self._begin("open", key)
-        if key not in self.objects:
-            raise trouble(Trouble.NOT_FOUND)
-        content = self.objects[key].content
-        yield FakeDownload(len(content), content[start:])
+    """A Storage in memory with what earlier sessions left."""
 
     def keep(self, key: str, path: str, content: bytes, step: int | None = None, session: str = "s1") -> None:
         told = {"path": path, "session": session, "sha256": hashlib.sha256(content).hexdigest()}
