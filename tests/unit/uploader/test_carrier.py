@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 from typing import TYPE_CHECKING
@@ -194,7 +195,7 @@ def test_an_empty_journal_beside_a_database_does_not_hold_up_the_end(harbour: Ha
 # What the bucket holds when a new version did not make it
 
 
-def test_a_version_whose_answer_was_lost_and_whose_file_is_gone_leaves_no_false_manifest(harbour: Harbour) -> None:
+def test_a_version_whose_answer_was_lost_and_whose_file_is_gone_is_listed_as_what_is_there(harbour: Harbour) -> None:
     berth = open_berth(harbour)
     path = berth.run.output / "a.txt"
     write(path, "first")
@@ -207,8 +208,10 @@ def test_a_version_whose_answer_was_lost_and_whose_file_is_gone_leaves_no_false_
     berth.until(lambda: closed(berth))
     manifest = harbour.manifest()
     assert manifest is not None
-    assert manifest.files == ()
-    assert [missing.path for missing in manifest.missing] == ["a.txt"]
+    assert [(entry.path, entry.sha256) for entry in manifest.files] == [
+        ("a.txt", hashlib.sha256(b"second").hexdigest())
+    ]
+    assert manifest.missing == ()
 
 
 def test_the_old_version_is_still_listed_when_the_new_one_was_refused(harbour: Harbour) -> None:
