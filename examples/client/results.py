@@ -53,11 +53,21 @@ class Results:
         return kind.parse(content) if content else None
 
 
-def fetch(request: Request, folder: Path, *, quietly: bool = False) -> int:
+def fetch(request: Request, folder: Path) -> int:
     """Fetch the results into ``folder``, proved, by the uploader's own command; return its exit code."""
-    command = [sys.executable, "-m", "uploader", "fetch", "--bucket", request.bucket, "--prefix", request.prefix]
-    output = subprocess.DEVNULL if quietly else None
-    return subprocess.run([*command, str(folder)], stdout=output, check=False).returncode
+    return subprocess.run(_command(request, folder), check=False).returncode
+
+
+def fetch_quietly(request: Request, folder: Path) -> tuple[int, str]:
+    """Do the same without a word; return the exit code, and what was said last."""
+    done = subprocess.run(_command(request, folder), capture_output=True, text=True, errors="replace", check=False)
+    lines = (done.stdout + done.stderr).splitlines()
+    return done.returncode, lines[-1] if lines else ""
+
+
+def _command(request: Request, folder: Path) -> list[str]:
+    place = ("--bucket", request.bucket, "--prefix", request.prefix)
+    return [sys.executable, "-m", "uploader", "fetch", *place, str(folder)]
 
 
 def fetching_by_hand(request: Request) -> str:

@@ -35,7 +35,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print a line, above the bar if there is one."""
-        text = "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
+        text = plain(text)
         if self._bar is not None and self._bar.live.is_started:
             self._bar.console.print(text, markup=False, highlight=False)
         else:
@@ -86,6 +86,11 @@ def _bar() -> Bar:
     bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4, expand=True, transient=True)
     bar.add_task("in the queue", total=None, told="")
     return bar
+
+
+def plain(text: str) -> str:
+    """Return ``text`` without anything that a terminal obeys: others may have written it."""
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
 
 
 def told(progress: Progress) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
 
-from examples import submit
+from examples import batch, submit
 from handler.job import parse_job
 from handler.reporter import Reporter
 from local.queue.app import QueueApp
@@ -62,6 +62,12 @@ def test_the_links_that_are_shown_are_such_as_status_json_has() -> None:
     assert list(link) == list(Link.model_fields)
     assert link["key"] in _LINKS["last_samples"]
     assert f"/object/sign/training-outputs/{link['key']}?token=" in link["url"]
+
+
+def test_the_options_of_a_batch_are_its_own() -> None:
+    common = {action.dest for action in submit.parser()._actions} | {"folder"}
+    own = [action for action in batch.parser()._actions if action.dest not in common]
+    assert [row[0] for row in CLIENT.table("option")] == [f"`{action.option_strings[0]}`" for action in own]
 
 
 def test_the_exit_codes_are_the_ones_that_the_client_tells() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from examples import submit
+from examples import batch, submit
 from handler.answer import MESSAGE, answer
 from handler.job import parse_job
 from local.__main__ import _COMMANDS
@@ -65,6 +65,8 @@ def test_the_commands_are_there() -> None:
                 assert arguments[0] in _COMMANDS
             case "examples.submit":
                 submit.parser().parse_args(arguments)
+            case "examples.batch":
+                batch.parser().parse_args(arguments)
             case "handler":
                 assert set(arguments) <= {"--test_input", "JSON", "--rp_serve_api"}
             case _:

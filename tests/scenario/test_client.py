@@ -138,3 +138,29 @@ def test_where_the_results_are_is_where_the_client_looks(worker: Stack) -> None:
     client = submitted(worker, f"{worker.queue_url}/v2/local", sent)
     assert client.wait(120) == 0, said(worker)
     assert (worker.folder / "out/manifest.json").is_file()
+
+
+def batched(worker: Stack, *names: str) -> subprocess.Popen[bytes]:
+    """Run the batch of these trainings, which are written into its folder if they are not there."""
+    folder = worker.folder / "batch"
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / f"{name}.json").write_text(json.dumps({"input": job(name, steps=20, step_seconds=0.1)}))
+    results = str(worker.folder / "results")
+    return worker.start("examples.batch", str(folder), "--endpoint", f"{worker.queue_url}/v2/local", "--to", results)
+
+
+def test_a_batch_that_is_killed_goes_on_and_sends_nothing_twice(worker: Stack) -> None:
+    worker.start_worker()
+    names = ("one", "three", "two")
+    client = batched(worker, *names)
+    until(lambda: worker.manifest("run/one") is not None and worker.trainers(), worker.log)
+    end(client, signal.SIGKILL)
+    client = batched(worker)
+    assert client.wait(150) == 0, worker.log()[-3000:]
+    assert len(worker.queue.queue.jobs) == len(names)
+    for name in names:
+        there = Manifest.parse((worker.folder / "results" / name / "manifest.json").read_bytes())
+        assert there == worker.manifest(f"run/{name}")
+    assert batched(worker).wait(60) == 0
+    assert len(worker.queue.queue.jobs) == len(names)

@@ -91,8 +91,8 @@ def training(
 
 
 def status(counter: int = 1, job_id: str = "job-1", **fields: Any) -> Status:
-    told = {"phase": Phase.TRAINING, "progress": Progress(step=5, total=10), **fields}
-    return Status(session_id="s", job_id=job_id, worker="w", epoch=1, counter=counter, at=0.0, **told)
+    told = {"phase": Phase.TRAINING, "progress": Progress(step=5, total=10), "at": 0.0, **fields}
+    return Status(session_id="s", job_id=job_id, worker="w", epoch=1, counter=counter, **told)
 
 
 def manifest(outcome: Outcome, *, job_id: str = "job-1", complete: bool = True, **fields: Any) -> Manifest:
