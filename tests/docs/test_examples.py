@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -54,21 +56,25 @@ def commands() -> list[str]:
     return sorted({match for line in found for match in re.findall(r"python -m ([^;|&]+)", line)})
 
 
-def test_the_commands_are_there() -> None:
+def test_the_commands_are_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(commands()) > 8
     for command in commands():
-        module, *arguments = shlex.split(command.replace('"$(cat test_input.json)"', "JSON"))
+        module, *arguments = shlex.split(command.replace('"$(cat test_input.json)"', "JSON"), comments=True)
         match module:
             case "uploader":
                 parser().parse_args([_PLACEHOLDERS.get(word, word) for word in arguments])
             case "local":
-                assert arguments[0] in _COMMANDS
+                with pytest.raises(SystemExit):
+                    import_module(_COMMANDS[arguments[0]][0]).main(["--help"])
+                assert {word for word in arguments if word.startswith("--")} <= set(capsys.readouterr().out.split())
             case "examples.submit":
                 submit.parser().parse_args(arguments)
             case "examples.batch":
                 batch.parser().parse_args(arguments)
             case "handler":
                 assert set(arguments) <= {"--test_input", "JSON", "--rp_serve_api"}
+            case "pytest":
+                assert all((PROJECT / path).exists() for path in arguments)
             case _:
                 assert not arguments
                 assert (PROJECT / f"{module.replace('.', '/')}.py").is_file(), module
@@ -115,3 +121,24 @@ def test_no_page_tells_of_somebodys_own_machine(path: Any) -> None:
 def test_the_pictures_are_of_modest_size() -> None:
     assert (PROJECT / "docs" / "demo.svg").stat().st_size < 150_000
     assert (PROJECT / "docs" / "samples.png").stat().st_size < 200_000
+
+
+def test_the_readme_is_short_before_its_reference() -> None:
+    before, heading, _ = README.text.partition("\n## The job\n")
+    assert heading
+    assert 300 <= len(before.split()) <= 600
+
+
+def test_the_version_is_in_the_changes() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    changes = (PROJECT / "CHANGELOG.md").read_text("utf-8")
+    versions = re.findall(r"^## \[(\S+)\] - (?:\d{4}-\d\d-\d\d|unreleased)$", changes, re.MULTILINE)
+    assert versions[0] == project["version"]
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", changes, re.MULTILINE)) <= kinds
+
+
+def test_the_way_in_leads_to_every_page() -> None:
+    way = PROJECT / "docs" / "README.md"
+    led = {(way.parent / link.partition("#")[0]).resolve() for link in Page(way).links() if "://" not in link}
+    assert set(PAGES) - {way} <= led

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
-from tests.docs.documents import PROJECT
+from tests.docs.documents import PROJECT, Page
 from tests.guarantees import PROMISES
 
 
@@ -15,3 +16,10 @@ def test_the_page_is_what_the_tests_say() -> None:
     )
     assert (PROJECT / "docs" / "guarantees.md").read_text() == made.stdout, "run make guarantees"
     assert [sentence for sentence in PROMISES.values() if sentence not in made.stdout] == []
+
+
+def test_the_mark_that_is_shown_is_of_a_promise() -> None:
+    [shown] = Page(PROJECT / "CONTRIBUTING.md").blocks("python")
+    found = re.fullmatch(r'@pytest\.mark\.guarantee\("([\w-]+)", fault="[^"]+"\)\n', shown)
+    assert found is not None
+    assert found.group(1) in PROMISES
