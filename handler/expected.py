@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
-# The folder of a VAE has no file that completes it.
-_VAE_FOLDER = "_diffusers"
 _WITHOUT_CHECKPOINT = frozenset({"generate", "extract", "mod", "merge"})
 _PROCESSES_WITHOUT_CHECKPOINT = ("_generator", "_img2img", "Captioner", "_tagger", "dataset_tools", "sync_from_")
 
@@ -66,7 +64,7 @@ def _is_in_final_folder(path: PurePosixPath, stems: Iterable[str]) -> bool:
     around = set(path.parts[1:-1])
     if path.name == folders.LAST:
         return not around.isdisjoint(stems)
-    return path.suffix in _SUFFIXES and not around.isdisjoint(stem + _VAE_FOLDER for stem in stems)
+    return path.suffix in _SUFFIXES and not around.isdisjoint(stem + folders.UNMARKED for stem in stems)
 
 
 def _is_product(path: PurePosixPath) -> bool:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LAST = "aitk_meta.yaml"
+# How the name of a folder ends that gets none: that of a VAE.
+UNMARKED = "_diffusers"
 # The metadata field of the object that completes a folder.
 SEAL = "folder"
 

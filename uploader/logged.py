@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shared import folders
 from uploader.kinds import named_step
 from uploader.settle import CLOCK_SLACK_SECONDS
 
@@ -61,7 +62,13 @@ class Logged:
         Of Wan 2.2 the log names a file that neither half is called; only a name with a step stands for nothing else.
         """
         stem = path.rpartition(".")[0] or path
-        return self._ledger.knows(stem if named_step(path) is not None else path)
+        known = self._ledger.knows(stem if named_step(path) is not None else path)
+        return known and not self._is_half_known(path)
+
+    def _is_half_known(self, path: str) -> bool:
+        """Return whether a folder was seen only before it was complete. That of a VAE is never marked as complete."""
+        marked = not path.endswith(folders.UNMARKED)
+        return marked and self._ledger.knows(f"{path}/") and not self._ledger.knows(f"{path}/{folders.LAST}")
 
     def _is_skipped(self, path: str) -> bool:
         parts = path.split("/")

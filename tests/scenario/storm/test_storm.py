@@ -61,7 +61,8 @@ def test_a_version_that_was_only_begun_may_be_missing() -> None:
 
 def test_a_complete_version_that_is_not_there_is_lost() -> None:
     assert verdict(ONE, manifest()).lost == [PATH]
-    assert verdict(ONE, manifest(missing=(Missing(path=PATH, reason="it was deleted"),))).lost == []
+    for named in (PATH, "cats"):
+        assert verdict(ONE, manifest(missing=(Missing(path=named, reason="it was deleted"),))).lost == []
 
 
 def test_a_folder_that_is_named_as_missing_is_all_of_its_files() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -161,6 +162,22 @@ def test_what_was_saved_is_not_missing_while_it_is_there_or_known_under_the_name
     write(berth.run.output / name(16), weights(16))
     end(berth)
     assert missing(harbour) == {}
+
+
+@pytest.mark.guarantee(
+    "told", fault="of a checkpoint's folder only the first file is seen before the trainer deletes it all"
+)
+def test_a_folder_of_which_only_the_beginning_was_seen_is_missing_by_name(harbour: Harbour) -> None:
+    berth = open_berth(harbour)
+    folder = name(8).removesuffix(".safetensors")
+    config = berth.run.output / folder / "transformer/config.json"
+    write(config, "{}")
+    berth.until(lambda: harbour.content(f"checkpoints/{folder.partition('/')[2]}/transformer/config.json") == b"{}")
+    # While nobody looks, the rest is written, and all of it is deleted.
+    shutil.rmtree(berth.run.output / folder)
+    harbour.session(saved=(Saved(path=folder, step=8, at=harbour.clock.now()),))
+    end(berth)
+    assert missing(harbour) == {folder: "the trainer saved it, and it was gone before it could be looked at"}
 
 
 def test_what_a_lost_ledger_may_have_delivered_is_not_called_missing(harbour: Harbour) -> None:

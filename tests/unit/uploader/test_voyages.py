@@ -33,7 +33,7 @@ from tests.unit.uploader.memory_storage import BUCKET
 from tests.unit.uploader.trainer_model import CHECKPOINTS, LARGE, LOG, NAMES, Trainer
 from tests.unit.uploader.witness import Witness
 from uploader.ledger import Ledger
-from uploader.requests import leave
+from uploader.requests import leave, wishes
 from uploader.run import ADOPTED, Watch
 from uploader.stage import Stage
 
@@ -493,6 +493,8 @@ class Voyages(RuleBasedStateMachine):
             self.ended_well = self.watched or (self.outcome is Outcome.FINISHED and self.worker == WORKER)
             self.trainer.end(by_itself=self.ended_well)
             self.trains = False
+            if not self.ended_well:
+                self.outcome = Outcome.INTERRUPTED
 
     def _drain(self) -> None:
         self.dead, self.steps_left = False, None
@@ -525,8 +527,11 @@ class Voyages(RuleBasedStateMachine):
         manifest = self.harbour.manifest()
         if manifest is None or manifest.session_id != self.run.session_id:
             return False
+        # What an adopted session was answered once is no answer to a wish that came later.
+        if wishes(self.run.requests, "retry") or not self._stages() <= {Stage.CLOSED}:
+            return False
         if self.watched:
-            return self._stages() == {Stage.CLOSED}
+            return bool(self._stages())
         upload, token = Upload.read(self.run.upload_file), "drain-1" if self.worker == WORKER else ADOPTED
         return upload is not None and upload.receipt is not None and upload.receipt.token == token
 
