@@ -31,7 +31,9 @@ COPY shared ./shared
 COPY uploader ./uploader
 COPY handler ./handler
 COPY bin/uploader /usr/local/bin/uploader
-RUN /opt/ferry/bin/register-python-argcomplete uploader >> /etc/bash.bashrc
+# Compiled once here: with PYTHONDONTWRITEBYTECODE every start of a worker would do it again.
+RUN /opt/ferry/bin/register-python-argcomplete uploader >> /etc/bash.bashrc \
+    && /opt/ferry/bin/python -m compileall -q --invalidation-mode unchecked-hash handler shared uploader
 
 HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 \
     CMD ["/opt/ferry/bin/python", "-m", "shared.health"]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shared.contract.upload import Upload
 
 MESSAGE = "Training completed successfully"
+DEFECT = "The worker met a defect of its own; its log has the details: please report it with them."
 TAIL_LINES = 40
 # RunPod refuses results of more than about 10 MB, and people read less; the manifest lists everything.
 _MOST_LISTED = 200

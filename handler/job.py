@@ -14,14 +14,13 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from handler.config import ConfigError, parse_config
 from handler.config.problems import told
 from handler.config.reading import config_warnings
+from handler.local_job import LOCAL_TEST
 from handler.rewrite import required_inputs
 from shared import keys
 from shared.errors import ErrorCode, FerryError
 from shared.links import LEAST_SECONDS, MOST_SECONDS
 from shared.place import model_name, prefix_of
 
-# RunPod gives this id to every job that is started by hand.
-LOCAL_TEST = "local_test"
 # RunPod's own have some forty characters.
 MAX_ID = 200
 # Below the prefix there must be room for the trainer's own folders and file names.

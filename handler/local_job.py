@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 OPTION = "--test_input"
 FILE = "test_input.json"
+# RunPod gives this id to every job that is started by hand.
+LOCAL_TEST = "local_test"
 
 
 def is_local(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:

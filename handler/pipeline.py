@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from handler.answer import DEFECT
 from handler.book import LOST
 from handler.closing import beating, close
 from handler.config import dump_config
@@ -49,7 +50,6 @@ _LOOK_SECONDS = 0.1
 _STAGING_LOG_SECONDS = 5.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
-DEFECT = "The worker met a defect of its own; its log has the details: please report it with them."
 log = EventLog("handler")
 
 

@@ -2,6 +2,8 @@
 
 The SDK runs an async handler on its own loop and cancels it when the job is cancelled. It answers SIGTERM by a flag:
 the job runs to its end, and an idle worker leaves only when its long poll returns. Both is mended here.
+
+What only a job needs is loaded beside the SDK's own beginning, while that waits for its queue.
 """
 
 from __future__ import annotations
@@ -17,17 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from handler.answer import refusal
-from handler.job import LOCAL_TEST
-from handler.lifeline import lifeline
-from handler.local_job import check_local_job, is_local
+from handler.answer import DEFECT, refusal
+from handler.local_job import LOCAL_TEST, check_local_job, is_local
 from handler.masking import presentable
-from handler.pipeline import DEFECT
-from handler.reception import run_job
-from handler.recovery import finish_left_over
+from handler.open_runs import is_any_open
 from handler.reporter import Reporter
-from handler.watch import Stop, StopRequest
-from handler.wire import is_queue
+from handler.stop import Stop, StopRequest
 from handler.workshop import Workshop
 from shared.clock import SystemClock
 from shared.errors import ErrorCode, FerryError
@@ -42,6 +39,7 @@ if TYPE_CHECKING:
 
     from shared.settings import Settings
 
+_STARTED_LOOK_SECONDS = 0.05
 _LEAVING_LOOK_SECONDS = 0.2
 
 log = EventLog("handler")
@@ -90,6 +88,8 @@ class Worker:
         return dict(self.last_answer)
 
     async def _answer(self, job: dict[str, Any]) -> dict[str, Any]:
+        from handler.reception import run_job
+
         stop = StopRequest()
         try:
             with ended_by_signals(stop):
@@ -104,6 +104,10 @@ class Worker:
 
         A worker of RunPod's queue keeps their jobs alive meanwhile and answers them.
         """
+        from handler.lifeline import lifeline
+        from handler.recovery import finish_left_over
+        from handler.wire import is_queue
+
         stop = StopRequest()
         workshop = self._workshop(_nobody)
         carried = lifeline(os.environ, self._clock) if is_queue(os.environ) else nullcontext()
@@ -169,7 +173,7 @@ def main(arguments: Sequence[str]) -> int:
     never = threading.Event()
     with alone("handler", [settings.root], None, never.wait, _waiting), storage:
         worker = Worker(settings, storage)
-        if asyncio.run(worker.finish_left_over()) is not None:
+        if is_any_open(settings.root) and asyncio.run(worker.finish_left_over()) is not None:
             return 0
         return _serve(worker, local=local)
 
@@ -180,7 +184,7 @@ def _serve(worker: Worker, *, local: bool) -> int:
     # Again, after the SDK, which sets the root logger up in its own way when it is imported.
     configure(worker.settings.log_format)
     if not local:
-        threading.Thread(target=_leave_when_told, name="leaving", daemon=True).start()
+        threading.Thread(target=_beside_the_sdk, name="beside", daemon=True).start()
     log.info("ready", pid=os.getpid())
     try:
         runpod.serverless.start({"handler": worker.handle})
@@ -228,14 +232,19 @@ def _is_leaving() -> bool:
     return scaler is not None and not scaler.is_alive()
 
 
-def _leave_when_told() -> None:
-    """End the process as soon as the SDK has been told to stop and has no job.
+def _beside_the_sdk() -> None:
+    """Load what the first job needs; then end the process as soon as the SDK has been told to stop and has no job.
 
     By itself it would wait for its long poll, up to 90 s, and a job that RunPod hands over meanwhile would be lost.
     """
     import multiprocessing
 
     look = threading.Event()
+    # Not before it has forked its ping process, in which a module that is half imported would be locked for ever.
+    while _scaler(signal.getsignal(signal.SIGTERM)) is None:
+        look.wait(_STARTED_LOOK_SECONDS)
+    import handler.reception  # noqa: F401
+
     while not (_is_leaving() and _scaler(signal.getsignal(signal.SIGTERM)).current_occupancy() == 0):
         look.wait(_LEAVING_LOOK_SECONDS)
     log.info("stopped")

@@ -64,6 +64,12 @@ def test_in_the_image_the_commands_are_there_from_any_folder(tmp_path: Path) -> 
     assert "COPY bin/uploader /usr/local/bin/uploader" in DOCKERFILE
 
 
+def test_what_runs_is_compiled_in_the_image() -> None:
+    (compiled,) = re.findall(r"-m compileall .*unchecked-hash (.+)$", DOCKERFILE, re.MULTILINE)
+    assert set(compiled.split()) == RUNTIME
+    assert DOCKERFILE.index("compileall") > max(DOCKERFILE.index(f"COPY {name} ") for name in RUNTIME)
+
+
 def test_supervisord_finds_what_it_names() -> None:
     text = (PROJECT / "supervisord.conf").read_text()
     assert set(re.findall(r"%\(ENV_(\w+)\)s", text)) <= set(image_variables())

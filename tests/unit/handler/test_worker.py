@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import handler.reception
 import handler.worker
 from handler.local_job import check_local_job, is_local
 from handler.masking import presentable
-from handler.watch import Stop, StopRequest
+from handler.stop import Stop, StopRequest
 from handler.worker import Worker, ended_by_signals, main
 from shared.errors import FerryError
 from tests.unit.handler.crew import SECRET, Place, place
@@ -49,7 +50,7 @@ def test_a_second_job_meanwhile_is_refused_and_the_next_one_is_not(
         await gate.wait()
         return {"success": True, "id": event["id"]}
 
-    monkeypatch.setattr(handler.worker, "run_job", run)
+    monkeypatch.setattr(handler.reception, "run_job", run)
     worker = Worker(made.workshop.settings, made.workshop.storage)
 
     async def running() -> None:
@@ -76,7 +77,7 @@ def test_the_same_job_meanwhile_gets_the_same_answer(
         await gate.wait()
         return {"success": True}
 
-    monkeypatch.setattr(handler.worker, "run_job", run)
+    monkeypatch.setattr(handler.reception, "run_job", run)
     worker = Worker(made.workshop.settings, made.workshop.storage)
 
     async def running() -> dict[str, Any]:
@@ -101,7 +102,7 @@ def test_a_defect_is_answered_without_a_traceback_and_the_worker_goes_on(
     async def run(*_: object) -> dict[str, Any]:
         raise ZeroDivisionError(SECRET)
 
-    monkeypatch.setattr(handler.worker, "run_job", run)
+    monkeypatch.setattr(handler.reception, "run_job", run)
     worker = Worker(made.workshop.settings, made.workshop.storage)
     for _ in range(2):
         answer = asyncio.run(worker.handle({"id": "1"}))
@@ -114,7 +115,7 @@ def test_no_answer_holds_a_secret_however_deep(made: Place, monkeypatch: pytest.
     async def run(*_: object) -> dict[str, Any]:
         return {"success": False, "error": f"x {SECRET}", "missing": [{"path": SECRET}], "steps": 3}
 
-    monkeypatch.setattr(handler.worker, "run_job", run)
+    monkeypatch.setattr(handler.reception, "run_job", run)
     answer = asyncio.run(Worker(made.workshop.settings, made.workshop.storage).handle({"id": "1"}))
     assert answer == {"success": False, "error": "x ***", "missing": [{"path": "***"}], "steps": 3}
     assert presentable({"a": (SECRET,)}, [SECRET]) == {"a": ["***"]}
