@@ -86,10 +86,11 @@ class Pod:
 
     def kill(self) -> None:
         """Kill every process of the pod, as happens to a container that is stopped for good."""
-        everybody = [process for process in psutil.process_iter() if self._is_ours(process)]
-        for process in everybody:
-            process.kill()
-        psutil.wait_procs(everybody)
+        # What was just being started is there only at the second look.
+        while everybody := [process for process in psutil.process_iter() if self._is_ours(process)]:
+            for process in everybody:
+                process.kill()
+            psutil.wait_procs(everybody)
         self.port.processes[-1].wait()
 
     def _is_ours(self, process: psutil.Process) -> bool:
