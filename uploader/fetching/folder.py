@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from shared.atomic import write_atomic
-from shared.contract.bucket import MANIFEST, STATUS
+from shared.contract.bucket import MANIFEST, STATUS, Manifest, Status
 from shared.errors import ErrorCode, FerryError
 
 if TYPE_CHECKING:
@@ -56,10 +56,17 @@ class Folder:
         part.replace(target)
 
     def withdraw(self, document: bytes | None) -> None:
-        """Take away what was fetched of another run's manifest, or of this one's before: it would be a false one."""
-        for name in (MANIFEST, STATUS):
+        """Take away what was fetched of another run's manifest, or of this one's before: it would be a false one.
+
+        Raises FerryError where a file of that name is none of ours.
+        """
+        for name, kind in ((MANIFEST, Manifest), (STATUS, Status)):
             with suppress(FileNotFoundError):
-                if name == STATUS or self.target(name).read_bytes() != document:
+                content = self.target(name).read_bytes()
+                if kind.parse(content) is None:
+                    sentence = f"{self.target(name)} is something else than a run's: fetch into another folder."
+                    raise FerryError(ErrorCode.INVALID_INPUT, sentence)
+                if content != document:
                     self.target(name).unlink()
 
     def keep(self, name: str, document: bytes) -> None:

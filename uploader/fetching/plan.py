@@ -72,7 +72,8 @@ def plan(storage: Storage, bucket: str, prefix: str) -> Plan:
     wanted, refused = _sorted_out(found, prefix)
     if content is None and not wanted and not refused:
         raise _nothing(storage, bucket, prefix)
-    return Plan(wanted, refused, None, Status.parse(content) if content else None, content)
+    status = Status.parse(content) if content else None
+    return Plan(wanted, refused, None, status, content if status else None)
 
 
 def _sorted_out(

@@ -94,6 +94,7 @@ def test_a_worker_that_is_told_to_stop_does_not_wait_for_links(made: Place) -> N
     made.storage.held.add("signed_urls")
     answer = asyncio.run(close(book, made.workshop, Verdict(ending()), (), 1.0, stop))
     assert "links" not in answer
+    assert "signed_urls" not in made.storage.calls
 
 
 @pytest.mark.parametrize("how", [ending(), ending(Outcome.FAILED, ErrorCode.STALLED, "It hung.")])

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from shared.contract.bucket import Entry, Manifest, Missing
-from shared.contract.session import Outcome
+from shared.contract.bucket import Entry, Manifest, Missing, Status
+from shared.contract.session import Outcome, Phase
 from shared.storage.body import BytesBody
 from shared.storage.errors import StorageError, Trouble
 from shared.storage.retry import Patience
@@ -37,6 +37,11 @@ class Sent:
 
     def blocks(self) -> Iterator[bytes]:
         return self.content
+
+
+def running() -> Status:
+    """Return the status of a run that goes on."""
+    return Status(session_id="training_session_1", worker="w", epoch=1, counter=1, at=0.0, phase=Phase.TRAINING)
 
 
 class Shelf(MemoryStorage):

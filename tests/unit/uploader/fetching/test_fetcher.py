@@ -8,7 +8,7 @@ import pytest
 
 from shared.errors import FerryError
 from shared.storage.errors import StorageError, Trouble
-from tests.unit.uploader.fetching.shelf import PREFIX, Errand, Shelf
+from tests.unit.uploader.fetching.shelf import PREFIX, Errand, Shelf, running
 from uploader.fetching.fetcher import Fetched, StoppedError
 from uploader.fetching.folder import PARTS
 
@@ -174,8 +174,17 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_what_it_leads_to_stays(
 def test_another_runs_manifest_goes_before_anything_that_it_lists_is_replaced(shelf: Shelf, errand: Errand) -> None:
     document = shelf.close_run(shelf.lay("samples/a.png", CONTENT)).dump()
     errand.folder.keep("manifest.json", document)
-    errand.folder.keep("status.json", b"{}")
+    errand.folder.keep("status.json", running().dump())
     errand.folder.withdraw(document)
     assert [path.name for path in errand.folder.root.iterdir()] == ["manifest.json"]
     errand.folder.withdraw(b"another")
     assert list(errand.folder.root.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "status.json"])
+def test_a_file_that_somebody_else_has_called_so_stays(errand: Errand, name: str) -> None:
+    path = errand.folder.target(name)
+    path.write_text('{"name": "my web page"}')
+    with pytest.raises(FerryError, match=f"{name} is something else than a run's"):
+        errand.folder.withdraw(b"document")
+    assert path.read_text() == '{"name": "my web page"}'

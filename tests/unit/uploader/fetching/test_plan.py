@@ -7,7 +7,7 @@ import pytest
 from shared.contract.bucket import Entry
 from shared.errors import FerryError
 from shared.storage.records import FolderListing
-from tests.unit.uploader.fetching.shelf import PREFIX, Shelf
+from tests.unit.uploader.fetching.shelf import PREFIX, Shelf, running
 from tests.unit.uploader.memory_storage import BUCKET, Thing
 from uploader.fetching.plan import plan
 
@@ -35,7 +35,10 @@ def test_a_running_one_is_what_lies_in_its_folders(shelf: Shelf) -> None:
         shelf.objects[f"{PREFIX}/{other}"] = Thing(b"{}", "v", {})
     found = shelf.plan()
     assert [wanted.path for wanted in found.wanted] == ["incomplete/b.safetensors", "samples/a.png"]
-    assert (found.manifest, found.status, found.document, found.name) == (None, None, b"{}", "status.json")
+    assert (found.manifest, found.status, found.document, found.name) == (None, None, None, "status.json")
+    document = running().dump()
+    shelf.objects[f"{PREFIX}/status.json"] = Thing(document, "v", {})
+    assert (shelf.plan().status, shelf.plan().document) == (running(), document)
 
 
 HOSTILE = (
