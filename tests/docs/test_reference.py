@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 from handler.answer import answer, from_manifest, refusal
 from handler.reporter import Reporter
 from shared.clock import SystemClock
-from shared.contract.bucket import Link, Manifest
+from shared.contract.bucket import Entry, Link, Manifest, Status
 from shared.contract.session import Outcome, Progress
 from shared.errors import ErrorCode, FerryError
 from tests.docs.answers import ended
@@ -92,3 +93,12 @@ def test_an_update_has_the_keys_that_the_page_says() -> None:
     Reporter(sent.append, SystemClock()).tell(session, ["a warning"])
     [update] = sent
     assert list(update) == [key for row in page("jobs").table("key of an update") for key in quoted(row[0])]
+
+
+def test_the_documents_that_are_shown_are_such_as_are_written() -> None:
+    status, manifest = [json.loads(block) for block in page("jobs").blocks("json")]
+    assert Status.parse(json.dumps(status).encode()) is not None
+    assert Manifest.parse(json.dumps(manifest).encode()) is not None
+    assert set(status) <= set(Status.model_fields)
+    assert set(manifest) <= set(Manifest.model_fields)
+    assert {key for entry in manifest["files"] for key in entry} <= set(Entry.model_fields)
