@@ -34,6 +34,10 @@ class Page:
         blocks = [line for name, content in _FENCE.findall(self.text) if name == "sh" for line in content.splitlines()]
         return blocks + _CODE.findall(_FENCE.sub("", self.text))
 
+    def code(self) -> list[str]:
+        """Return everything that is shown as code, whatever the language; a block is one text."""
+        return [content for _, content in _FENCE.findall(self.text)] + _CODE.findall(_FENCE.sub("", self.text))
+
     def links(self) -> list[str]:
         return _LINK.findall(_FENCE.sub("", self.text))
 

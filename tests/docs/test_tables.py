@@ -12,7 +12,7 @@ from handler.trainer import _NEVER, _PASSED
 from shared.contract.session import Outcome, Phase
 from shared.errors import ErrorCode
 from shared.settings import Settings, read_settings
-from tests.docs.documents import PROJECT, README, page, quoted
+from tests.docs.documents import PAGES, PROJECT, README, Page, page, quoted
 from uploader.commands.codes import ExitCode
 from uploader.settle import Proof
 from uploader.stage import Stage
@@ -64,6 +64,17 @@ def test_the_default_in_the_table_is_the_default(name: str, mounted: bool, tmp_p
 
 def test_a_variable_without_which_nothing_works_is_called_required() -> None:
     assert {quoted(row[0])[0] for row in README.table("variable") if row[1] == "required"} == set(REQUIRED)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_variable_that_a_page_names_is_one_that_something_here_reads(path: Path) -> None:
+    name = re.compile(r"\b[A-Z]+(?:_[A-Z0-9]+)+\b")
+    shown = {found for code in Page(path).code() for found in name.findall(code)}
+    packages = ("handler", "uploader", "shared", "local", "bench", "examples")
+    files = [file for package in packages for file in (PROJECT / package).rglob("*.py")]
+    files += [PROJECT / other for other in ("Makefile", "Dockerfile", "supervisord.conf", "supervisord.pod.conf")]
+    known = {found for file in files for found in name.findall(file.read_text())}
+    assert shown <= known
 
 
 def edges(diagram: str) -> set[tuple[str, str]]:
