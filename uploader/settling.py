@@ -163,6 +163,10 @@ class Settling:
             whole=is_open or adds_up(self._run.output / path, self._grips.where(path, hot.inode)),
         )
         proof = settle(observation, self._debounce)
+        if what.kind is Kind.OPTIMIZER and proof in {Proof.CLOSED, Proof.QUIET} and not self._run.watched:
+            # It is rewritten in place, and an error in the middle closes it, too. The trainer's own word comes, or its
+            # end.
+            return None
         # A trainer that was killed in the middle of a checkpoint is as quiet as one that has finished it.
         return None if proof is Proof.QUIET and what.kind in WEIGHTS and now.unjudged() else proof
 

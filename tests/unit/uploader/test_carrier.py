@@ -307,12 +307,33 @@ def test_the_spool_is_never_larger_than_it_may_be(tmp_path: Path) -> None:
     assert failure.path == CHECKPOINT
 
 
+def says_saved(harbour: Harbour) -> None:
+    harbour.session(saved=(Saved(path="pictures/optimizer.pt", step=4, at=harbour.clock.now()),))
+
+
+@pytest.mark.guarantee("whole", fault="an error in the middle of a save closes the optimizer's state half-written")
+@pytest.mark.parametrize("outcome", [Outcome.FINISHED, Outcome.FAILED])
+def test_an_optimizers_state_that_is_closed_is_whole_only_by_the_trainers_word(
+    harbour: Harbour, outcome: Outcome
+) -> None:
+    berth = open_berth(harbour)
+    write(berth.run.output / "pictures/optimizer.pt", b"sta")
+    berth.tick(30)
+    assert harbour.storage.count("put", "optimizer.pt") == 0
+    harbour.drained(outcome=outcome)
+    berth.until(lambda: closed(berth))
+    manifest = harbour.manifest()
+    assert manifest is not None
+    assert [entry.incomplete for entry in manifest.files] == [outcome is Outcome.FAILED]
+
+
 def test_the_optimizers_state_goes_as_a_copy_and_leaves_no_copies_behind(harbour: Harbour) -> None:
     berth = open_berth(harbour)
     path = berth.run.output / "pictures/optimizer.pt"
     harbour.storage.fail("put", Trouble.UNREACHABLE, key="optimizer.pt", times=8)
     for content in ("first", "second!", "third!!"):
         write(path, content)
+        says_saved(harbour)
         berth.tick(8)
     berth.until(lambda: harbour.content("checkpoints/optimizer.pt") == b"third!!")
     berth.tick(2)
@@ -341,6 +362,7 @@ def test_a_copy_of_the_optimizers_state_that_was_delivered_just_before_a_kill_is
     with monkeypatch.context() as patch:
         patch.setattr(Spool, "discard", lambda _self, _row: None)
         write(berth.run.output / "pictures/optimizer.pt", b"state")
+        says_saved(harbour)
         berth.until(lambda: harbour.content("checkpoints/optimizer.pt") == b"state")
         berth.tick(2)
     berth.die()
