@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from shared.lock import alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Executor, Future
 
     from examples.client.book import Sent
     from examples.client.request import Request
@@ -82,7 +83,9 @@ def _run(options: argparse.Namespace, requests: Sequence[Request]) -> int:
     members = [
         Member(request, book, endpoint, Results(storage, request), clock, again=options.again) for request in requests
     ]
-    batch = Batch(members, Board(), options.to, threading.Event().wait)
+    # One after the other: each takes the whole line.
+    fetching = ThreadPoolExecutor(1, thread_name_prefix="fetch")
+    batch = Batch(members, Board(), options.to, wait=threading.Event().wait, fetching=fetching)
     batch.mention(book.without(requests))
     return batch.cancel() if options.cancel else batch.run(retry=options.retry, unsure=options.unsure)
 
@@ -119,19 +122,24 @@ def _check_that_none_meet(requests: Sequence[Request], where: Callable[[Request]
 
 
 class Batch:
-    """All trainings of a folder. ``wait`` sleeps for seconds."""
+    """All trainings of a folder. ``wait`` sleeps for seconds, and ``fetching`` fetches beside all else."""
 
     def __init__(
-        self, members: Sequence[Member], board: Board, folder: Path | None, wait: Callable[[float], object]
+        self,
+        members: Sequence[Member],
+        board: Board,
+        folder: Path | None,
+        *,
+        wait: Callable[[float], object],
+        fetching: Executor,
     ) -> None:
         self._members = members
         self._board = board
         self._folder = folder
         self._wait = wait
+        self._fetching = fetching
         self._tries: set[str] = set()
         self._fetches: dict[str, Future[tuple[int, str]]] = {}
-        # One after the other: each takes the whole line.
-        self._fetching = ThreadPoolExecutor(1, thread_name_prefix="fetch")
 
     def mention(self, gone: Sequence[Sent]) -> None:
         """Tell of jobs that go on although no file tells of them any more."""

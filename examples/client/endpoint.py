@@ -119,9 +119,9 @@ class Endpoint:
         """Have the local server run the job, if it is not being run, and return how it stands."""
         if job_id not in self._asked:
             self._asked[job_id] = _in_thread(lambda: self._told(what, lambda: self._ask_to_the_end(job_id)))
-        if not self._asked[job_id].done():
-            return JobState("IN_PROGRESS")
-        return _state(self._asked.pop(job_id).result(), what)
+        elif self._asked[job_id].done():
+            return _state(self._asked.pop(job_id).result(), what)
+        return JobState("IN_PROGRESS")
 
     def _ask_to_the_end(self, job_id: str) -> Any:
         # A session belongs to one thread.

@@ -32,6 +32,7 @@ from tests.unit.examples.script import (
     manifest,
     status,
 )
+from tests.unit.uploader.harbour import Inline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,8 +91,10 @@ class Folder:
         return [Member(each, book, endpoint, results, self.clock, again=again) for each in self.requests]
 
     def run(self, *, to: bool = False, retry: bool = False, unsure: bool = False, again: int = 3) -> int:
-        batch = Batch(self.members(again), Board(), self.path / "out" if to else None, self._wait)
-        return batch.run(retry=retry, unsure=unsure)
+        return self.batch(self.members(again), to=to).run(retry=retry, unsure=unsure)
+
+    def batch(self, members: list[Member], *, to: bool = False) -> Batch:
+        return Batch(members, Board(), self.path / "out" if to else None, wait=self._wait, fetching=Inline())
 
     def fetch(self, wanted: Request, folder: Path) -> tuple[int, str]:
         assert folder == self.path / "out" / wanted.name.removesuffix(".json")
@@ -226,8 +229,7 @@ def test_a_batch_can_be_cancelled(folder: Folder) -> None:
     folder.post.scripts["a"] = deque([RUNNING, KeyboardInterrupt()])
     with pytest.raises(KeyboardInterrupt):
         folder.run()
-    batch = Batch(folder.members(), Board(), None, lambda _seconds: None)
-    assert batch.cancel() == 0
+    assert folder.batch(folder.members()).cancel() == 0
     assert folder.post.cancelled == ["job-1"]
     assert [member.sent.how for member in folder.members()] == [How.CANCELLED, How.FINISHED]
 
@@ -242,7 +244,7 @@ def test_a_changed_training_is_another_one_and_the_old_one_is_mentioned(
     with pytest.raises(KeyboardInterrupt):
         folder.run()
     changed = [Request("a.json", {"input": {"config": "b"}}, "outputs", "run/a")]
-    Batch([], Board(), None, lambda _seconds: None).mention(Book(folder.path).without(changed))
+    folder.batch([]).mention(Book(folder.path).without(changed))
     assert "a.json was deleted or changed; its job job-1 is not followed" in capsys.readouterr().err
 
 
