@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shared.bell import ring
 from shared.contract.session import Session
 from shared.layout import SESSION_PREFIX, SessionFolder
 from shared.log import EventLog
@@ -45,9 +46,14 @@ class Book:
             self.write()
 
     def enter(self, phase: Phase, **changes: object) -> None:
-        """Take in a new phase, and what comes with it, and write it at once."""
+        """Take in a new phase, and what comes with it, and announce it."""
         self.session = self.session.model_copy(update={"phase": phase, **changes})
+        self.announce()
+
+    def announce(self) -> None:
+        """Write the document now, and have the uploader look at it at once."""
         self.write()
+        ring(self.folder.path.parent)
 
     def write(self) -> None:
         """Write the document now, unless it is another handler's by now."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # What RunPod leaves a worker after its SIGTERM is about ten seconds; the answer must be out by then.
 INTERRUPTED_SECONDS = 6.0
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.05
 # The uploader beats every five seconds and is restarted at once; after this it is not coming back by itself.
 UPLOADER_SILENCE_SECONDS = 60.0
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from handler.book import Book, new_folder
 from handler.config import config_name
 from handler.masking import masked
+from shared.bell import ring
 from shared.contract.process import identify
 from shared.contract.session import Session
 from shared.log import EventLog
@@ -38,6 +39,7 @@ def open_book(job: Job, ready: Ready, workshop: Workshop, lineage: tuple[str, ..
         # Nobody has heard of it yet, and nobody will.
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
+    ring(workshop.settings.root)
     log.info("session_opened", session=folder.session_id, bucket=session.bucket, prefix=session.prefix)
     return Book(folder, session, workshop.clock)
 
@@ -62,7 +64,7 @@ def reopen(folder: SessionFolder, job: Job, ready: Ready, workshop: Workshop) ->
     # What it says is of the attempt before.
     folder.trainer_exit.unlink(missing_ok=True)
     book = Book(folder, session, workshop.clock)
-    book.write()
+    book.announce()
     log.info("session_reopened", session=old.session_id, attempt=session.attempt)
     return book
 

@@ -46,7 +46,7 @@ CANCELLED_DRAIN_SECONDS = 60.0
 FAILED_EARLY_DRAIN_SECONDS = 20.0
 # A claim that a dead owner left behind is free after 90 s of silence, which a bad line may have counted twice.
 CLAIM_SECONDS = 240.0
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.05
 _STAGING_LOG_SECONDS = 5.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 

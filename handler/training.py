@@ -111,7 +111,7 @@ class Training:
         remarks = told(report.state.remarks)
         self._note(report.state.phase, (*self._warnings, *remarks, *self._uploader.own))
         if self._book.session.saved != saved:
-            self._book.write()
+            self._book.announce()
         self._workshop.reporter.tell(self._book.session, (*self._uploader.warnings, *remarks))
 
     def _note(self, phase: Phase, warnings: tuple[str, ...]) -> None:

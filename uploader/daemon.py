@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from shared.bell import Bell
 from shared.clock import Deadline
 from shared.contract.process import boot_id, host_name
 from shared.contract.upload import Worker
@@ -45,6 +46,7 @@ class Daemon:
         self._root = root
         self._discovery = Discovery(world, root, watches)
         self._wake = wake
+        self._bell = Bell(root, world.clock)
         self._carriers: dict[Path, Carrier] = {}
         self._lines = Lines(world)
         self._beats = 0
@@ -59,7 +61,7 @@ class Daemon:
         return tuple(self._carriers.values())
 
     def run(self, leave: threading.Event) -> None:
-        """Tick until told to stop: at each poll, and as soon as a lane has finished something.
+        """Tick until told to stop: at each poll, as soon as a lane has finished something, and when the bell rings.
 
         ``leave`` asks for the end as soon as everything is delivered, or nothing has moved for a while.
         """
@@ -77,7 +79,7 @@ class Daemon:
                     moved, still = self.movement(), Deadline(self._clock, LEAVE_SECONDS)
                 if self.at_rest or still.passed():
                     return
-            self._wake.wait(self._world.settings.poll_seconds)
+            self._bell.wait(self._wake, self._world.settings.poll_seconds)
 
     def movement(self) -> tuple[int, int]:
         """Return bytes and files that have reached Storage; it stands still when nothing moves."""
@@ -155,8 +157,9 @@ class Daemon:
             carrier.look_again()
 
     def _is_time_to_look(self) -> bool:
-        now = self._clock.monotonic()
-        if self._looked_at is not None and now - self._looked_at < self._world.settings.poll_seconds:
+        now, rung = self._clock.monotonic(), self._bell.heard()
+        since = None if self._looked_at is None else now - self._looked_at
+        if not rung and since is not None and since < self._world.settings.poll_seconds:
             return False
         self._looked_at = now
         return True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from typing import TYPE_CHECKING
 
 from handler.book import new_folder
+from shared.bell import Bell
 from shared.contract.session import Phase, Session
 from tests.unit.handler.made import NOW, FakeClock, book
 
@@ -35,6 +37,18 @@ def test_a_phase_is_written_at_once_and_numbers_once_a_second(tmp_path: Path) ->
     written = Session.read(made.folder.session_file)
     assert written is not None
     assert (written.warnings, written.beat) == (("one",), 2)
+
+
+def test_a_phase_rings_the_bell_and_numbers_do_not(tmp_path: Path) -> None:
+    clock = FakeClock()
+    made = book(tmp_path, clock)
+    bell = Bell(made.folder.path.parent, clock)
+    os.utime(made.folder.path.parent, (1, 1))
+    assert bell.heard()
+    made.note(warnings=("one",))
+    assert not bell.heard()
+    made.enter(Phase.TRAINING)
+    assert bell.heard()
 
 
 def test_a_disk_that_refuses_is_tried_again_later_and_told_of_once(

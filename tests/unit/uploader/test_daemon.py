@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from shared.bell import ring
 from shared.contract.session import Phase
 from shared.contract.upload import StorageState, Upload, Worker
 from shared.layout import worker_file
@@ -65,6 +67,23 @@ def test_a_session_that_was_let_go_is_taken_up_again_for_a_retry_and_for_a_new_d
     bridge.until(lambda: not bridge.daemon.carriers)
     harbour.drained("drain-2")
     bridge.until(lambda: receipt(harbour) == "drain-2")
+
+
+def test_news_wait_for_the_next_poll_or_for_the_bell(harbour: Harbour) -> None:
+    os.utime(harbour.root, (1, 1))
+    bridge = Bridge(harbour)
+    bridge.daemon.tick()
+    harbour.session()
+    os.utime(harbour.root, (1, 1))
+    bridge.daemon.tick()
+    assert not bridge.daemon.carriers
+    for news in (harbour.session, harbour.drained):
+        news()
+        ring(harbour.root)
+        for _ in range(10):
+            bridge.daemon.tick()
+    assert receipt(harbour) == "drain-1"
+    assert harbour.clock.passed == 0
 
 
 def test_another_workers_session_is_left_alone_until_it_has_been_silent(harbour: Harbour) -> None:
