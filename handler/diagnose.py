@@ -56,6 +56,11 @@ def diagnose(lines: Sequence[str], state: State) -> Diagnosis | None:
     )
 
 
+def says_that_it_failed(lines: Sequence[str]) -> bool:
+    """Return whether a trainer that left ``lines`` said itself that it ended with an error."""
+    return any(line.startswith(_SAID) for line in lines)
+
+
 def last_error(lines: Sequence[str]) -> str | None:
     """Return the exception that ended the trainer, as ``SomeError: text``, or what it said itself; None without one."""
     traceback = [line for line in _evidence(lines) if _EXCEPTION.match(line)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from handler.activity import Activity
-from handler.diagnose import Diagnosis, diagnose, doing
+from handler.diagnose import Diagnosis, diagnose, doing, says_that_it_failed
 from handler.expected import made_what_it_should
 from handler.remarks import told
 from handler.watch import Stop
@@ -114,10 +114,10 @@ def _judged(watched: Watched, written: frozenset[str], expected: Expected, at: f
     return _failed(_explained(watched) or _unexplained(watched.exit_code, state), watched, at)
 
 
-def _finished(watched: Watched, at: float, notes: tuple[str, ...] = ()) -> Verdict:
+def _finished(watched: Watched, at: float, notes: tuple[str, ...] = (), *, by_itself: bool = True) -> Verdict:
     if watched.state.nan_since is not None:
         return _failed(_nan(watched.state.nan_since), watched, at, notes)
-    ending = Ending(outcome=Outcome.FINISHED, by_itself=True, at=at)
+    ending = Ending(outcome=Outcome.FINISHED, by_itself=by_itself, at=at)
     return Verdict(ending, notes)
 
 
@@ -143,8 +143,9 @@ def _failed(diagnosis: Diagnosis, watched: Watched, at: float, notes: tuple[str,
 
 def _unseen(watched: Watched, *, made: bool, at: float) -> Verdict:
     notes = ("Nobody saw how the trainer exited (its launcher was killed): this is judged by what is on the disk.",)
-    if made:
-        return _finished(watched, at, notes)
+    if made and not says_that_it_failed(watched.tail):
+        # It may have been killed in the middle of what it saves after its last checkpoint.
+        return _finished(watched, at, notes, by_itself=False)
     diagnosis = _explained(watched)
     if diagnosis is not None:
         return _failed(diagnosis, watched, at, notes)

@@ -68,14 +68,14 @@ class SessionView:
         session = self.session
         if session is None:
             return Circumstances()
-        trainer = session.trainer
+        trainer, ending = session.trainer, session.ending
         return Circumstances(
             saved=saved_by_path(session.saved),
             visible=lambda: trainer is not None and find(trainer) is not None and can_see(trainer.pid),
             unjudged=lambda: trainer is not None and same_machine(trainer) and find(trainer) is None,
             ended=self.drain_token is not None and (trainer is None or find(trainer) is None),
             # A trainer that failed may have been in the middle of a file as well as one that was killed.
-            by_itself=session.ending is not None and session.ending.outcome is Outcome.FINISHED,
+            by_itself=ending is not None and ending.outcome is Outcome.FINISHED and ending.by_itself,
         )
 
 

@@ -122,8 +122,10 @@ def test_a_loss_that_is_not_a_number_spoils_a_success_and_explains_a_failure() -
 def test_without_an_exit_code_the_disk_decides_and_the_answer_says_so() -> None:
     saved = TRAINING.model_copy(update={"saved": (Saved(path=FINAL, at=1.0),)})
     finished = judged(None, FINAL, state=saved)
-    assert finished.ending.outcome is Outcome.FINISHED
+    assert (finished.ending.outcome, finished.ending.by_itself) == (Outcome.FINISHED, False)
     assert "Nobody saw" in finished.notes[0]
+    said = judged(None, FINAL, state=saved, tail=("Error running job: DataLoader worker is killed",)).ending
+    assert (said.outcome, said.by_itself) == (Outcome.FAILED, False)
     torn = judged(None, FINAL)
     assert (torn.ending.outcome, torn.ending.by_itself) == (Outcome.INTERRUPTED, False)
     assert "Nobody saw" in torn.notes[0]

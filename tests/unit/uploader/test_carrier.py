@@ -159,6 +159,26 @@ def test_a_checkpoint_that_nobody_saw_finished_is_published_as_torn_when_the_tra
     }
 
 
+@pytest.mark.guarantee(
+    "whole", fault="trainer and launcher are killed in the last state of the optimizer, after the last model"
+)
+def test_what_nobody_saw_finished_is_torn_although_the_training_counts_as_finished(harbour: Harbour) -> None:
+    final = "pictures/pictures.safetensors"
+    harbour.session(saved=(Saved(path=final, step=24, at=harbour.clock.now()),))
+    berth = open_berth(harbour)
+    write(berth.run.output / final, safetensors())
+    write(berth.run.output / "pictures/optimizer.pt", b"half a st")
+    harbour.drained()
+    harbour.session(ending=Ending(outcome=Outcome.FINISHED, by_itself=False, at=harbour.clock.now()))
+    berth.until(lambda: closed(berth))
+    manifest = harbour.manifest()
+    assert manifest is not None
+    assert {(entry.path, entry.incomplete) for entry in manifest.files} == {
+        (final, False),
+        ("pictures/optimizer.pt", True),
+    }
+
+
 def test_a_torn_new_version_leaves_the_whole_old_one_where_it_is(harbour: Harbour) -> None:
     berth = open_berth(harbour)
     path = berth.run.output / "pictures/pictures.safetensors"
