@@ -513,6 +513,9 @@ class Voyages(RuleBasedStateMachine):
         self._check_rest(manifest)
 
     def _until_closed(self) -> None:
+        if self.watched:
+            # Nobody says that it is over; what was changed last shows some seconds later.
+            self._tick(2, seconds=SILENT_SECONDS)
         for _ in range(300):
             if not self.watched and self.worker == WORKER:
                 self.harbour.drained(outcome=self.outcome)
