@@ -259,7 +259,7 @@ class _Storm:
         """Return whether a job has ended well but for what its trainer deleted while no uploader lived, by name."""
         told = self._place.stack.queue.queue.jobs[job_id].shown().get("output") or {}
         missing = told.get("missing") or []
-        deleted = all(step_in_name(entry["path"]) is not None for entry in missing)
+        deleted = all(_of_a_step(entry["path"]) for entry in missing)
         return told.get("error_code") == ErrorCode.UPLOAD_INCOMPLETE and deleted and self._told.knobs["keep"] == FEW
 
     def _earlier(self) -> list[Manifest]:
@@ -278,6 +278,11 @@ def _knobs(chance: random.Random) -> dict[str, Any]:
         "pad_mb": chance.choice([0, 8]),
         "keep": chance.choice([FEW, 20]),
     }
+
+
+def _of_a_step(path: str) -> bool:
+    """Return whether a file is a checkpoint of some step, or lies in the folder of one."""
+    return any(step_in_name(part) is not None for part in path.split("/"))
 
 
 def _patiently(question: Callable[[], T]) -> T:
