@@ -17,6 +17,7 @@ from bench.processes import FailedError
 from bench.rows.catalogue import ROWS
 from bench.scale import SCALES
 from bench.site import Site
+from shared.errors import FerryError
 
 _EPILOG = """
 Measured is against the embedded Storage, or, where SUPABASE_URL and SUPABASE_SERVICE_KEY are set, against that
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> int:
                 for name in options.rows or ROWS:
                     for measured in ROWS[name](bench):
                         _keep(options.out, measured, bench)
-            except FailedError as error:
+            except (FailedError, FerryError) as error:
                 print(f"bench: {error}", file=sys.stderr)
                 return 1
     return 0

@@ -46,10 +46,10 @@ class Site:
         self.storage.make_bucket(self.bucket)
 
     def close(self) -> None:
-        """Remove the bucket and end all processes."""
-        with self._processes:
-            self.storage.remove_bucket(self.bucket)
-            self.storage.close()
+        """Remove the bucket, which a stand-in takes with it, and end all processes."""
+        with self._processes, self.storage:
+            if not self.embedded:
+                self.storage.remove_bucket(self.bucket)
 
     def over(self, line: Line) -> Endpoint:
         """Return where Storage is to be reached over ``line``."""
