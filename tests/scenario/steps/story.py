@@ -105,6 +105,7 @@ class Story:
         yield lambda: self._spooled() or self.crew.has_stumbled
         self.was_spooled = self._spooled()
         self._write_training()
+        self._tell_session()
         self.server.faults.clear(gate)
         yield self._has_delivered
         self._tell_session(Outcome.FINISHED, "first")
@@ -137,6 +138,8 @@ class Story:
         self._write(f"{NAME}/samples/changed.png", noise(3000, "changed"), "samples/changed.png")
         self._write(f"{NAME}/{_CHECKPOINT}", _safetensors("first", _LARGE), _CHECKPOINT, folder="checkpoints")
         self._write(f"{NAME}/optimizer.pt", noise(300_000, "optimizer"), "optimizer.pt", folder="checkpoints")
+        # It is sent on the trainer's word alone.
+        self._has_saved(f"{NAME}/optimizer.pt", 4)
         self._write(f"{NAME}/metrics.db", noise(8192, "database"), "logs/metrics.db")
         self._write("logs/training.log", b"one\ntwo\nthr", "logs/training.log")
         # Of a log the whole lines are published first.
