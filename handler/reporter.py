@@ -1,7 +1,8 @@
 """Progress for RunPod, at the pace that its SDK bears.
 
 Each update is a thread and a connection of its own, in no order, and one that arrives after the result overwrites it.
-So they are few, small, numbered, and there is none in the last two seconds before the answer.
+So they are few, small, numbered, and there is none in the last two seconds before the answer. The answer
+would have to wait for those, so there are still fewer once the training may end at any moment.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from shared.contract.session import Phase, Progress
 
 PACE_SECONDS = 6.0
+LAST_PACE_SECONDS = 30.0
 SILENCE_SECONDS = 2.0
 # An update is to stay around a kilobyte.
 _MOST_WARNINGS = 3
@@ -60,7 +62,7 @@ class Reporter:
     def tell(self, session: Standing, warnings: Sequence[str] = ()) -> None:
         """Send how ``session`` stands, and the first of the ``warnings``, unless that was done a moment ago."""
         now = self._clock.monotonic()
-        if self._over or (self._sent is not None and now - self._sent < PACE_SECONDS):
+        if self._over or (self._sent is not None and now - self._sent < _pace(session.progress)):
             return
         self._sent = now
         self._number += 1
@@ -79,3 +81,10 @@ class Reporter:
             left = SILENCE_SECONDS - (self._clock.monotonic() - self._sent)
             deadline = Deadline(self._clock, max(0.0, left))
             await asyncio.sleep(deadline.remaining())
+
+
+def _pace(progress: Progress) -> float:
+    """Return how many seconds lie between two updates; what follows the last step takes moments, or minutes."""
+    done = progress.total is not None and progress.step >= progress.total
+    nearly = progress.eta_seconds is not None and progress.eta_seconds <= PACE_SECONDS
+    return LAST_PACE_SECONDS if done or nearly else PACE_SECONDS

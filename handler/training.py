@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from handler.book import Book
+    from handler.progress import State
     from handler.watch import Report, StopRequest
     from handler.workshop import Workshop
     from shared.contract.process import ProcessIdentity
@@ -99,7 +100,7 @@ class Training:
         before = Inventory.read(before_file(self._folder)) or Inventory()
         after = take_inventory(self._folder.output)
         verdict = judge(watched, before, after, self._expected, self._workshop.clock.now(), self._strange)
-        self._note(watched.state.phase, self._warnings)
+        self._note(watched.state, self._warnings)
         log.info("trainer_ended", session=self._book.session.session_id, outcome=verdict.ending.outcome)
         return Verdict(verdict.ending, (*verdict.notes, *self._uploader.finally_told))
 
@@ -109,17 +110,16 @@ class Training:
         saved = self._book.session.saved
         self._uploader.look(self._book.session.attempt)
         remarks = told(report.state.remarks)
-        self._note(report.state.phase, (*self._warnings, *remarks, *self._uploader.own))
+        self._note(report.state, (*self._warnings, *remarks, *self._uploader.own))
         if self._book.session.saved != saved:
             self._book.announce()
         self._workshop.reporter.tell(self._book.session, (*self._uploader.warnings, *remarks))
 
-    def _note(self, phase: Phase, warnings: tuple[str, ...]) -> None:
-        state = self._follower.state
+    def _note(self, state: State, warnings: tuple[str, ...]) -> None:
         again = {saved.path for saved in state.saved}
         saved = (*(entry for entry in self._earlier if entry.path not in again), *state.saved)
         tail = self._follower.tail[-_TAIL_LINES:]
-        self._book.note(phase=phase, progress=state.progress, saved=saved, log_tail=tail, warnings=warnings)
+        self._book.note(phase=state.phase, progress=state.progress, saved=saved, log_tail=tail, warnings=warnings)
 
 
 def _exists(output: Path, path: str) -> bool:

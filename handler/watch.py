@@ -40,7 +40,7 @@ __all__ = ["Report", "Stop", "StopRequest", "Watched", "watch"]
 
 LOOK_SECONDS = 0.25
 # Looking at all processes, and still more nvidia-smi, costs CPU time that the training wants.
-USAGE_SECONDS = 5.0
+USAGE_SECONDS = 10.0
 GPU_SECONDS = 30.0
 # Below so many cores a tree does nothing but wake up now and then.
 IDLE_CORES = 0.01
@@ -141,8 +141,7 @@ class _Watcher:
 
     async def until_end(self, stop: StopRequest) -> Stop | None:
         """Look again and again until the trainer has ended, or until there is a reason to end it."""
-        while not self._exit_file.exists() and self._tree.alive():
-            self._look()
+        while not self._exit_file.exists() and self._look():
             reason = stop.reason or self._watchdog.overdue()
             if reason is not None:
                 _log.info("ending_trainer", session=self._session_id, reason=reason)
@@ -168,14 +167,18 @@ class _Watcher:
         self._tell()
         return clean
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Look, and return whether the trainer lives. Who is heard does: the processes are looked at now and then."""
         heard = self._follower.read()
         now = self._clock.monotonic()
         measured = now >= self._usage_due
+        if (measured or not heard) and not self._tree.alive():
+            return False
         active = measured and self._measure(now)
         self._watchdog.look(now, heard=heard, active=active)
         if heard or measured:
             self._tell()
+        return True
 
     def _measure(self, now: float) -> bool:
         """Look at processes and GPUs; return whether they are in use."""

@@ -57,6 +57,7 @@ class Secrets:
         self._known: frozenset[str] = frozenset()
         self._looked: float | None = None
         self._stamp: object = None
+        self._environ: Mapping[str, str] = {}
 
     def __call__(self) -> frozenset[str]:
         """Return every secret that there is, or has been since the first call.
@@ -65,9 +66,12 @@ class Secrets:
         unless the key's file is another one.
         """
         now, stamp = self._clock(), _stamp(os.environ.get(FILE_VARIABLE, "").strip())
-        if self._looked is None or now - self._looked >= _LOOK_SECONDS or stamp != self._stamp:
-            self._known |= secrets_of(os.environ)
-            self._looked, self._stamp = now, stamp
+        replaced = stamp != self._stamp
+        if self._looked is None or now - self._looked >= _LOOK_SECONDS or replaced:
+            environ = dict(os.environ)
+            if replaced or environ != self._environ:
+                self._known |= secrets_of(environ)
+            self._looked, self._stamp, self._environ = now, stamp, environ
         return self._known
 
 

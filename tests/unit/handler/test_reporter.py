@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from handler.reporter import PACE_SECONDS, Reporter
+import pytest
+
+from handler.reporter import LAST_PACE_SECONDS, PACE_SECONDS, Reporter
 from shared.contract.session import Progress
 from shared.layout import SessionFolder
 from tests.unit.handler.made import FakeClock, folder, session
@@ -29,6 +31,28 @@ def test_updates_keep_the_pace_and_carry_a_number(tmp_path: Path) -> None:
     clock.passed += 100
     reporter.tell(shown)
     assert len(sent) == 2
+
+
+@pytest.mark.parametrize(
+    ("progress", "pace"),
+    [
+        (Progress(), PACE_SECONDS),
+        (Progress(step=8, total=9, eta_seconds=7), PACE_SECONDS),
+        (Progress(step=8, total=9, eta_seconds=6), LAST_PACE_SECONDS),
+        (Progress(step=9, total=9), LAST_PACE_SECONDS),
+    ],
+)
+def test_near_the_end_there_are_fewer_so_that_the_answer_need_not_wait(
+    tmp_path: Path, progress: Progress, pace: float
+) -> None:
+    clock = FakeClock()
+    sent: list[Mapping[str, Any]] = []
+    reporter = Reporter(sent.append, clock)
+    shown = session(folder(tmp_path), progress=progress)
+    for passed, updates in ((0, 1), (pace - 1, 1), (1, 2)):
+        clock.passed += passed
+        reporter.tell(shown)
+        assert len(sent) == updates
 
 
 def test_warnings_go_along_but_an_update_stays_small(tmp_path: Path) -> None:

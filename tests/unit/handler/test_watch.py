@@ -10,6 +10,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 import handler.tree
@@ -55,6 +56,7 @@ HANGS = "print('ready', flush=True)\nimport signal\nsignal.pause()"
 STUBBORN = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('ready', flush=True)\nsignal.pause()"
 # RunPod's are about ten, and the answer is still to be posted.
 GRACE_SECONDS = 9.0
+SPEAKS = "import time\nwhile True:\n    print('still here', flush=True)\n    time.sleep(0.01)"
 WORKS = "print('ready', flush=True)\nwhile True: pass"
 
 
@@ -275,3 +277,20 @@ def test_a_killed_launcher_costs_the_exit_code_and_nothing_else(tmp_path: Path) 
 
     result = asyncio.run(scenario())
     assert (result.stopped, result.exit_code, result.state.progress.step) == (None, None, 4)
+
+
+def test_who_still_writes_for_a_trainer_that_is_gone_does_not_keep_it_alive(tmp_path: Path) -> None:
+    session, reports = make_session(tmp_path), list[Report]()
+    follower = make_follower(session)
+    settings, root = begin(session, f"import os\nif os.fork():\n    import signal; signal.pause()\n{SPEAKS}")
+
+    async def scenario() -> Watched:
+        watching = asyncio.create_task(watched(session, root, settings, follower, report=reports.append))
+        await until(lambda: bool(reports) and reports[-1].usage.processes == 3)
+        children = psutil.Process(root.pid).children()
+        for each in (root.pid, *(child.pid for child in children)):
+            os.kill(each, signal.SIGKILL)
+        return await watching
+
+    result = asyncio.run(scenario())
+    assert (result.stopped, result.exit_code, result.clean) == (None, None, True)

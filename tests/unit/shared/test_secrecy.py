@@ -9,6 +9,7 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from unittest.mock import Mock
 from urllib.parse import quote
 
 import pytest
@@ -91,6 +92,18 @@ def test_a_key_that_was_replaced_stays_secret(monkeypatch: pytest.MonkeyPatch) -
     known()
     monkeypatch.setenv("SUPABASE_SERVICE_KEY", "canary-of-the-new-key")
     assert {"canary-of-the-old-key", "canary-of-the-new-key"} <= known()
+
+
+def test_the_environment_is_searched_again_only_when_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds, searched = iter(range(9)), Mock(side_effect=secrets_of)
+    monkeypatch.setattr("shared.secrecy.secrets_of", searched)
+    known = Secrets(lambda: float(next(seconds)))
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", "canary-of-the-old-key")
+    assert known() == known()
+    assert searched.call_count == 1
+    monkeypatch.setenv("HF_TOKEN", "canary-of-a-token")
+    assert "canary-of-a-token" in known()
+    assert searched.call_count == 2
 
 
 def test_whatever_is_written_to_a_masked_stream_is_masked() -> None:
