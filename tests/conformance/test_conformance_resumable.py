@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from shared.storage.body import BytesBody
@@ -132,6 +134,26 @@ def test_terminating_beside_an_object_of_that_key_leaves_the_object(storage: Sto
     url = announce(storage, bucket, f"{folder}/a")
     storage.terminate(url)
     assert read(storage, bucket, f"{folder}/a") == b"old"
+
+
+def test_an_upload_that_names_no_metadata_leaves_those_of_the_object_it_replaces(
+    storage: Storage, settings: StorageSettings, bucket: str, folder: str
+) -> None:
+    put(storage, bucket, f"{folder}/a", b"old", {"step": "1"})
+    named = {"bucketName": bucket, "objectName": f"{folder}/a"}
+    headers = {
+        "Authorization": f"Bearer {settings.key}",
+        "Tus-Resumable": "1.0.0",
+        "x-upsert": "true",
+        "Upload-Length": "3",
+        "Upload-Metadata": ",".join(f"{name} {b64encode(text.encode()).decode()}" for name, text in named.items()),
+    }
+    made = httpx.post(f"{settings.url}/storage/v1/upload/resumable", headers=headers)
+    storage.append(made.headers["location"], 0, BytesBody(b"new"))
+    record = storage.info(bucket, f"{folder}/a")
+    assert record is not None
+    assert record.metadata == {"step": "1"}
+    assert read(storage, bucket, f"{folder}/a") == b"new"
 
 
 def test_terminating_a_finished_upload_leaves_the_object(storage: Storage, bucket: str, folder: str) -> None:

@@ -19,7 +19,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (bucket, key) DO UPDATE SET
     updated = excluded.updated, version = excluded.version, size = excluded.size, etag = excluded.etag,
     content_type = excluded.content_type, cache_control = excluded.cache_control, written = excluded.written,
-    user_metadata = excluded.user_metadata
+    user_metadata = coalesce(excluded.user_metadata, objects.user_metadata)
 """
 _MOVE = """
 UPDATE objects SET bucket = ?, key = ?, folded = ?, updated = ?, version = ?, written = ? WHERE bucket = ? AND key = ?
@@ -48,6 +48,7 @@ class Objects:
         """Publish ``content`` under that key, whether or not there is an object, and return the object.
 
         It does not ask whether overwriting was meant: the real server asks before it takes the bytes, and never again.
+        Content without user metadata leaves those of the object that it replaces, as a resumable upload does there.
         """
         moment = times.now()
         place = (bucket, key, key.lower(), str(uuid.uuid4()), moment, moment)
