@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import gt, lt
 from typing import TYPE_CHECKING, Literal
 
 from local.storage.catalogue.listing import BEHIND_ALL, Folder
@@ -37,7 +38,11 @@ def by_key(
 
 @dataclass(frozen=True, slots=True)
 class ByTime:
-    """Objects under a prefix ordered by a time, in milliseconds, and then by path; with or without folders."""
+    """Objects under a prefix ordered by a time and then by path, with or without folders.
+
+    As on the real server pages are told apart by the millisecond, and with folders the order is, too: without them a
+    page that ends between two changes of one millisecond is followed by one that leaves out or repeats.
+    """
 
     bucket: str
     prefix: str
@@ -47,11 +52,13 @@ class ByTime:
 
     def entries(self, connection: sqlite3.Connection, after: tuple[int, str] | None) -> list[TimedEntry]:
         """Return what comes after that time, in microseconds, and path: all of it, each with its own time."""
-        found = sorted(self._all(connection), key=_place, reverse=self.descending)
+        order = _by_millisecond if self.folders else _by_microsecond
+        found = sorted(self._all(connection), key=order, reverse=self.descending)
         if after is None:
             return found
         end = (after[0] // _MILLISECOND, after[1])
-        return [entry for entry in found if (_place(entry) < end if self.descending else _place(entry) > end)]
+        behind = lt if self.descending else gt
+        return [entry for entry in found if behind(_by_millisecond(entry), end)]
 
     def _all(self, connection: sqlite3.Connection) -> Iterator[TimedEntry]:
         """Yield every entry once. A folder's time is that of the making of its first object, whatever the column."""
@@ -67,6 +74,11 @@ class ByTime:
         yield from ((created, Folder(path)) for path, created in folders.items())
 
 
-def _place(timed: TimedEntry) -> tuple[int, str]:
+def _by_microsecond(timed: TimedEntry) -> tuple[int, str]:
     time, entry = timed
-    return time // _MILLISECOND, entry.path if isinstance(entry, Folder) else entry.key
+    return time, entry.path if isinstance(entry, Folder) else entry.key
+
+
+def _by_millisecond(timed: TimedEntry) -> tuple[int, str]:
+    time, path = _by_microsecond(timed)
+    return time // _MILLISECOND, path

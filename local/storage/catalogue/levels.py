@@ -1,11 +1,11 @@
-"""The older listing ordered by a time. It looks for its prefix in another way than the one ordered by name does."""
+"""The older listing ordered by a time, in which as in the one ordered by name upper and lower case are one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from local.storage.catalogue.listing import Folder
+from local.storage.catalogue.listing import BEHIND_ALL, Folder
 from local.storage.catalogue.objects import stored_object
 
 if TYPE_CHECKING:
@@ -13,13 +13,12 @@ if TYPE_CHECKING:
 
     from local.storage.catalogue.records import StoredObject
 
-# As on the real server the prefix is a pattern, in which case does not count and "_" stands for any character.
-_LIKE = "SELECT * FROM objects WHERE bucket = ? AND key LIKE ? || '%' ORDER BY key"
+_STATEMENT = "SELECT * FROM objects WHERE bucket = ? AND folded >= ? AND folded < ? ORDER BY key"
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One level of a bucket's tree: what matches ``prefix``, down to the next slash."""
+    """One level of a bucket's tree: what begins with ``prefix``, down to the next slash."""
 
     bucket: str
     prefix: str
@@ -28,10 +27,10 @@ class Level:
 
     def entries(self, connection: sqlite3.Connection) -> list[StoredObject | Folder]:
         """Return the folders by name, and behind them the objects by time."""
-        last = self.prefix.count("/")
+        last, prefix = self.prefix.count("/"), self.prefix.lower()
         folders: set[str] = set()
         objects: list[StoredObject] = []
-        for row in connection.execute(_LIKE, (self.bucket, self.prefix)):
+        for row in connection.execute(_STATEMENT, (self.bucket, prefix, prefix + BEHIND_ALL)):
             segments = row["key"].split("/")
             if len(segments) == last + 1:
                 objects.append(stored_object(row))

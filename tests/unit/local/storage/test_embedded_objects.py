@@ -116,6 +116,13 @@ def test_both_listings(api: httpx.Client, bucket: str) -> None:
     assert [row["key"] for row in one["folders"]] == ["sub"]
 
 
+def test_an_underscore_is_no_pattern_where_a_folder_is_ordered_by_a_time(api: httpx.Client, bucket: str) -> None:
+    for key in ("a_b/x", "axb/x", "A_B/y"):
+        api.post(f"/object/{bucket}/{key}", content=b"x")
+    asked = {"prefix": "a_b", "sortBy": {"column": "created_at", "order": "asc"}}
+    assert [row["name"] for row in api.post(f"/object/list/{bucket}", json=asked).json()] == ["x", "y"]
+
+
 @pytest.mark.parametrize("sort", [{}, {"sortBy": {"column": "created_at", "order": "desc"}}])
 @pytest.mark.parametrize("folders", [False, True])
 def test_pages_by_cursor_show_everything_once(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.storage import times
+from local.storage.catalogue.flat import ByTime
 from local.storage.catalogue.listing import Folder, Walk, entries
 from local.storage.catalogue.records import Bucket, Content, StoredObject, Upload
 from local.storage.catalogue.store import Store
@@ -46,6 +47,17 @@ def test_overwriting_keeps_the_object_and_drops_the_old_version(store: Store) ->
     assert (first.id, first.created) == (second.id, second.created)
     assert store.blobs.size(first.content.version) is None
     assert store.blobs.path(second.content.version).read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(("folders", "expected"), [(False, ["a", "c", "b"]), (True, ["c", "b", "a"])])
+def test_changes_of_one_millisecond_are_in_their_order_where_no_folders_are_shown(
+    store: Store, monkeypatch: pytest.MonkeyPatch, folders: bool, expected: list[str]
+) -> None:
+    for moment, key in ((1_000_001, "b"), (1_000_002, "c"), (1_000_003, "a")):
+        monkeypatch.setattr(times, "now", lambda moment=moment: moment)
+        write(store, key)
+    newest = ByTime("b", "", "updated_at", descending=True, folders=folders).entries(store.connection, None)
+    assert [entry.key for _, entry in newest if isinstance(entry, StoredObject)] == expected
 
 
 def test_moving_excludes(store: Store) -> None:
