@@ -187,6 +187,10 @@ class Carrier:
             pause = _WATCH_SECONDS if self.watching else 0.0
             self._next_claim = self._clock.monotonic() + max(pause, self._world.settings.poll_seconds)
             insist = asked_for(self.run.requests, "retry")
+            if self._view.adopted and not insist and self._view.is_answered:
+                # Of several that found a dead worker's session, another was first and has brought it to its end.
+                self._leave(None)
+                return
             # On a bad line, looks that fail would have the silence of a dead owner counted anew again and again.
             self._desk.start(lambda: self._courier.retry(lambda: self._claims.pursue(insist=insist)))
 

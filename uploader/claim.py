@@ -109,7 +109,7 @@ class Claims:
     def _judge(self, newest: Entry) -> Standing:
         content = self._storage.read(self._run.bucket, self._key(STATUS))
         status = Status.parse(content) if content else None
-        if status is not None and status.epoch == newest.epoch and self._finished(status.session_id):
+        if status is not None and status.epoch == newest.epoch and self._may_follow(status.session_id):
             return self._take(newest.epoch + 1)
         if self._watched != newest.epoch:
             self._watched, self._silence = newest.epoch, Silence(self._clock, self._pace)
@@ -118,7 +118,11 @@ class Claims:
             return Standing.TENDED if self._is_here(newest.claim) else Standing.IN_USE
         return self._take(newest.epoch + 1) if silent >= SILENCE_SECONDS else Standing.WATCHING
 
-    def _finished(self, session_id: str) -> bool:
+    def _may_follow(self, session_id: str) -> bool:
+        """Return whether the session that wrote here last has finished, and this run is more than a look at its end."""
+        if session_id == self._run.session_id and self._run.worker not in {None, self._worker}:
+            # Whoever takes up what a dead worker left has nothing to add to what somebody else has just closed.
+            return False
         content = self._storage.read(self._run.bucket, self._key(MANIFEST), limit=_LARGEST_MANIFEST)
         manifest = Manifest.parse(content) if content else None
         return manifest is not None and manifest.session_id == session_id

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from shared.contract.process import find, same_machine
 from shared.contract.session import Outcome, Phase, Session
+from shared.contract.upload import Upload
 from uploader.observer import Circumstances, saved_by_path
 from uploader.open_files import can_see
 from uploader.run import drain_token
@@ -50,6 +51,14 @@ class SessionView:
     def drain_token(self) -> str | None:
         """Return the token of the drain that is to be answered, if any."""
         return None if self.session is None else drain_token(self.session, self._worker)
+
+    @property
+    def is_answered(self) -> bool:
+        """Return whether somebody, we ourselves or another worker's uploader, has answered that drain."""
+        upload = Upload.read(self._run.upload_file)
+        if upload is None or upload.receipt is None or upload.attempt != self._run.attempt:
+            return False
+        return upload.receipt.token == self.drain_token
 
     @property
     def was_refused(self) -> bool:

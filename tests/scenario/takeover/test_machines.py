@@ -44,8 +44,7 @@ def test_of_two_machines_one_goes_on_in_the_middle_of_a_killed_ones_file(machine
     assert (manifest.outcome, manifest.complete) == (Outcome.INTERRUPTED, True)
     assert [entry.sha256 for entry in manifest.files] == [digest]
     assert port.received(KEY) <= SIZE + 3 * CHUNK
-    # One alone has carried it. When that one has finished, the other may still take a look, and finds nothing to do.
-    assert machines.claims() in (["2.json"], ["3.json"])
+    assert machines.claims() == ["2.json"]
     assert port.printed().count("uploaded session=training_session_1") == 1
     assert [uploader.poll() for uploader in others] == [None, None]
     assert "Traceback" not in port.printed()

@@ -115,6 +115,18 @@ def test_who_has_lost_a_race_does_not_disturb_what_the_winner_remembers(harbour:
     assert [path.name for path in harbour.session().path.glob("claim*")] == ["claim.worker-1.json"]
 
 
+def test_what_another_has_just_closed_is_not_taken_up_but_a_run_that_goes_on_there_has_it_at_once(
+    harbour: Harbour,
+) -> None:
+    usurp(harbour, epoch=2, session=FIRST)
+    status(harbour, counter=1, epoch=2)
+    manifest(harbour)
+    run = session_run(harbour.session(FIRST, worker="gone"))
+    assert run is not None
+    assert Claims(harbour.storage, run, "heir", harbour.clock).pursue() is Standing.WATCHING
+    assert Claims(harbour.storage, run, "gone", harbour.clock).pursue() is Standing.OWNED
+
+
 @pytest.mark.guarantee("one-writer", fault="a worker is frozen between its look at the claims and its own claim")
 def test_whoever_was_frozen_before_the_move_does_not_win_an_old_epoch(harbour: Harbour) -> None:
     manifest(harbour)

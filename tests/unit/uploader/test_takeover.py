@@ -128,7 +128,10 @@ def test_an_uploader_that_comes_back_under_its_own_name_waits_for_nothing(harbou
 
 
 @pytest.mark.guarantee("one-writer", fault="several workers find the session of a dead one at once")
-def test_of_two_that_find_a_dead_workers_session_one_takes_it_and_the_other_writes_nothing(harbour: Harbour) -> None:
+@pytest.mark.parametrize("failures", [0, 2], ids=["the winner is done at once", "the other sees the winner at work"])
+def test_of_two_that_find_a_dead_workers_session_one_takes_it_and_the_other_writes_nothing(
+    harbour: Harbour, failures: int
+) -> None:
     fleet = Fleet(harbour, "a")
     folder = harbour.session(worker="a")
     write(folder.output / "a.txt", "a")
@@ -137,8 +140,7 @@ def test_of_two_that_find_a_dead_workers_session_one_takes_it_and_the_other_writ
     write(folder.output / "b.txt", "b")
     fleet.start("b")
     fleet.start("c")
-    # The winner cannot finish for a while, so that the other sees it at work.
-    harbour.storage.fail("put", Trouble.BROKEN, key="b.txt", times=2)
+    harbour.storage.fail("put", Trouble.BROKEN, key="b.txt", times=failures)
     writers = set()
 
     def answered() -> bool:
