@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
-from contextlib import contextmanager
-from queue import Queue
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from shared.behind import Digest
 
 _BLOCK = 1 << 20
-# So many blocks may be sent before they are in the digest: enough for both to go on, little enough for memory.
-_BEHIND = 8
-
-
-class Digest(Protocol):
-    """A running digest, as hashlib makes it."""
-
-    def update(self, data: bytes, /) -> None:
-        """Take in more bytes."""
-        ...
 
 
 class Running:
@@ -54,44 +43,6 @@ class Running:
     def md5(self) -> str:
         """Return the hex MD5 so far."""
         return self._md5.hexdigest()
-
-
-class Behind:
-    """Takes blocks into digests in a thread of its own, so that whoever sends them does not wait for that."""
-
-    def __init__(self) -> None:
-        self._blocks: Queue[tuple[Digest, bytes] | None] = Queue(_BEHIND)
-        self._thread = threading.Thread(target=self._run, name="digest", daemon=True)
-        self._thread.start()
-
-    def update(self, digest: Digest, data: bytes) -> None:
-        """Have ``data`` taken into ``digest``; waits while that is too far behind."""
-        self._blocks.put((digest, data))
-
-    def catch_up(self) -> None:
-        """Wait until everything that was given has been taken in."""
-        self._blocks.join()
-
-    def close(self) -> None:
-        """End the thread."""
-        self._blocks.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (given := self._blocks.get()) is not None:
-            digest, data = given
-            digest.update(data)
-            self._blocks.task_done()
-
-
-@contextmanager
-def behind() -> Iterator[Behind]:
-    """Hold a thread for digests."""
-    held = Behind()
-    try:
-        yield held
-    finally:
-        held.close()
 
 
 def read_into(digest: Digest, file: BinaryIO, start: int, end: int, alive: Callable[[], None]) -> None:

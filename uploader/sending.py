@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
+from shared.behind import behind
 from shared.storage.body import BytesBody, FileRange
 from shared.storage.errors import StorageError, Trouble
-from uploader.fingerprint import Running, Whole, behind, read_into
+from uploader.fingerprint import Running, Whole, read_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from shared.behind import Behind
     from shared.storage.body import Body
     from shared.storage.records import ObjectRecord
     from uploader.courier import Courier
-    from uploader.fingerprint import Behind
     from uploader.ledger import Ledger
     from uploader.parcel import Parcel
 
@@ -159,13 +160,15 @@ class _Resumable:
         self._url = url
         self._sent = sent
         self._digests = digests
+        self._offset = 0
         self._digest = Running()
 
     def run(self) -> ObjectRecord | None:
         """Send what is missing; return the server's record. Raises StorageError; what has arrived is kept there."""
         self._go_to(self._sender.retry(self._ask))
-        while self._digest.length < self._size:
+        while self._offset < self._size:
             self._sender.retry(self._chunk)
+        self._digests.catch_up()
         if self._digest.sha256 != self._sha256:
             raise StorageError(Trouble.CHANGED, "Sending a file", "its content changed while it was sent")
         self._sent.md5 = self._digest.md5
@@ -182,44 +185,50 @@ class _Resumable:
     def _chunk(self) -> None:
         """Send one chunk. After an error the next attempt first asks how much has arrived."""
         self._sender.assure()
-        start = self._digest.length
+        start = self._offset
         end = min(start + CHUNK_BYTES, self._size)
-        digest = self._digest.copy()
+        before = self._digests.then(self._digest.copy)
         body: Body = FileRange(
             self._file,
             start,
             end - start,
             block=self._sender.block,
-            tap=partial(self._digests.update, digest),
+            tap=partial(self._digests.update, self._digest),
             throttle=self._sender.throttle,
         )
         if end == self._size:
-            body = _Guarded(body, digest, self._sha256, self._digests.catch_up)
+            body = _Guarded(body, self._digest, self._sha256, self._digests.catch_up)
         try:
             offset = self._sender.append(self._url, start, body)
         except StorageError as error:
             if not error.transient:
                 raise
-            self._account(self._ask(), start)
+            # Nothing of this chunk is in the digest until the server has said so, which it may not do now.
+            self._digest = before.result()
+            offset = self._ask()
+            self._count(offset)
+            self._go_to(offset)
             raise
-        if offset == end:
-            self._digests.catch_up()
-            self._digest = digest
-        self._account(offset, start)
+        self._count(offset)
+        if offset != end:
+            self._digest = before.result()
+            self._go_to(offset)
+        self._offset = offset
 
-    def _account(self, offset: int, start: int) -> None:
+    def _count(self, offset: int) -> None:
         """Take the server's word for how much has arrived, whatever was sent."""
-        if offset > start:
-            self._sent.bytes += offset - start
-            self._sender.moved(offset - start)
-        self._go_to(offset)
+        if offset > self._offset:
+            self._sent.bytes += offset - self._offset
+            self._sender.moved(offset - self._offset)
 
     def _go_to(self, offset: int) -> None:
+        """Go on at ``offset``, with a digest of all that lies before."""
         if offset < self._digest.length:
             self._digest = Running()
         read_into(self._digest, self._file, self._digest.length, offset, self._sender.alive)
         if self._digest.length < offset:
             raise StorageError(Trouble.CHANGED, "Sending a file", "it is shorter than what was sent of it")
+        self._offset = offset
 
 
 def _create(sender: Courier, ledger: Ledger, parcel: Parcel, kind: str, metadata: Mapping[str, str]) -> str:

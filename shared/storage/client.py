@@ -45,7 +45,10 @@ SMALL_DOCUMENT = 16 << 20
 
 
 class Storage:
-    """A project's Storage: at most ``connections`` calls at a time; ``timeout`` is the longest silence in seconds."""
+    """A project's Storage: at most ``connections`` transfers at a time, and as many other calls.
+
+    ``timeout`` is the longest silence in seconds.
+    """
 
     def __init__(
         self,
@@ -239,13 +242,19 @@ class Storage:
 
     def read(self, bucket: str, key: str, limit: int = SMALL_DOCUMENT) -> bytes | None:
         """Return the content of a small object, or None where there is none. Raises TOO_LARGE above ``limit`` bytes."""
+        what = f"Reading {bucket}/{key}"
+        _check(what, bucket, key)
         try:
-            with self.open(bucket, key) as download:
-                return download.whole(limit)
+            with reading(what):
+                content = self._wire.read(private_object_url(self._api, bucket, key), what, wanted(0), limit + 1)
         except StorageError as error:
             if error.trouble is Trouble.NOT_FOUND:
                 return None
             raise
+        if len(content) > limit:
+            advice = "Something else than the expected document lies there."
+            raise StorageError(Trouble.TOO_LARGE, what, f"it is larger than {limit} bytes", advice=advice)
+        return content
 
     @contextmanager
     def open(self, bucket: str, key: str, *, start: int = 0) -> Iterator[Download]:

@@ -45,20 +45,6 @@ class Download:
         with self._wire.translated(self._what):
             yield from self._response.iter_raw()
 
-    def whole(self, limit: int) -> bytes:
-        """Return the rest of the object. Raises TOO_LARGE as soon as it is more than ``limit`` bytes."""
-        content = bytearray()
-        for block in self.blocks():
-            content += block
-            if len(content) > limit:
-                raise StorageError(
-                    Trouble.TOO_LARGE,
-                    self._what,
-                    f"it is larger than {limit} bytes",
-                    advice="Something else than the expected document lies there.",
-                )
-        return bytes(content)
-
 
 def _size(response: httpx.Response, start: int, what: str) -> int | None:
     if not start:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from shared.service_key import ServiceKey, is_key
+from shared.storage.connections import Connections
 from shared.storage.errors import StorageError, Trouble
 from shared.storage.failures import refused, translated
 
@@ -33,6 +36,18 @@ class Wire:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.key = ServiceKey(_checked(settings.key), settings.key_file)
+        connecting, context = min(_CONNECT_SECONDS, timeout), httpx.create_ssl_context()
+        # Through a proxy, or where a transport is given, objects take the same way as everything else.
+        self._direct = None
+        if transport is None and not _is_behind_proxy(settings.url):
+            self._direct = Connections(
+                settings.url,
+                context,
+                most=connections,
+                connecting=connecting,
+                silence=timeout,
+                idle=_KEEP_ALIVE_SECONDS,
+            )
         # HTTP/2 stays off: one such connection shared by threads loses uploads, and its windows slow single ones down.
         self.client = httpx.Client(
             http2=False,
@@ -42,13 +57,16 @@ class Wire:
                 max_keepalive_connections=connections,
                 keepalive_expiry=_KEEP_ALIVE_SECONDS,
             ),
-            timeout=httpx.Timeout(timeout, connect=min(_CONNECT_SECONDS, timeout)),
+            timeout=httpx.Timeout(timeout, connect=connecting),
+            verify=context,
             transport=transport,
         )
 
     def close(self) -> None:
         """Close all connections."""
         self.client.close()
+        if self._direct is not None:
+            self._direct.close()
 
     @contextmanager
     def translated(self, what: str) -> Iterator[None]:
@@ -61,17 +79,36 @@ class Wire:
     ) -> httpx.Response:
         """Return the answer, read to its end. Raises StorageError unless it is one of the 2xx."""
         length = {} if method == "HEAD" else {"Content-Length": str(body.size if body else 0)}
-        content = _exactly(body, what) if body else None
-        with self._answered(method, url, what, {**headers, **length}, content) as response:
-            with self.translated(what):
-                response.read()
-            return response
+        headers, content = {**headers, **length}, _exactly(body, what) if body else None
+        if self._direct is None:
+            with self._answered(method, url, what, headers, content) as response:
+                with self.translated(what):
+                    response.read()
+                return response
+        with self.translated(what):
+            response = self._direct.send(method, url, {**headers, **_authorization(self.key)}, content)
+        return self._success(response, what)
 
     @contextmanager
     def stream(self, url: str, what: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         """Hold the answer of a GET with its body yet to be read. Raises as ``send`` does."""
-        with self._answered("GET", url, what, headers) as response:
+        if self._direct is None:
+            with self._answered("GET", url, what, headers) as response:
+                yield response
+            return
+        with self.translated(what):
+            response = self._direct.stream(url, {**headers, **_authorization(self.key)})
+        with self._accepted(response, what):
             yield response
+
+    def read(self, url: str, what: str, headers: Mapping[str, str], most: int) -> bytes:
+        """Return the first bytes of what a GET brings, so many at most, in one piece. Raises as ``send`` does."""
+        if self._direct is None:
+            with self.stream(url, what, headers) as response, self.translated(what):
+                return _first(response.iter_raw(), most)
+        with self.translated(what):
+            response = self._direct.read(url, {**headers, **_authorization(self.key)}, most)
+        return self._success(response, what).content
 
     @contextmanager
     def _answered(
@@ -80,12 +117,24 @@ class Wire:
         with self.translated(what):
             request = self.client.build_request(method, url, headers=headers, content=content)
             response = self.client.send(request, stream=True)
+        with self._accepted(response, what, sending=content is not None):
+            yield response
+
+    def _success(self, response: httpx.Response, what: str) -> httpx.Response:
+        """Return an answer that was read. Raises StorageError unless it is one of the 2xx."""
+        if not response.is_success:
+            raise refused(response, response.text, what, self.key.had)
+        return response
+
+    @contextmanager
+    def _accepted(self, response: httpx.Response, what: str, *, sending: bool = False) -> Iterator[None]:
+        """Hold an answer that is one of the 2xx. Raises StorageError for any other."""
         try:
             if not response.is_success:
                 with self.translated(what):
-                    text = _last_words(response) if content else response.read()
+                    text = _last_words(response) if sending else response.read()
                 raise refused(response, text.decode(errors="replace"), what, self.key.had)
-            yield response
+            yield
         finally:
             response.close()
 
@@ -98,9 +147,19 @@ class _Keyed(httpx.Auth):
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Yield the request, with the key."""
-        key = self._key.current()
-        request.headers.update({"Authorization": f"Bearer {key}", "apikey": key})
+        request.headers.update(_authorization(self._key))
         yield request
+
+
+def _authorization(key: ServiceKey) -> Mapping[str, str]:
+    current = key.current()
+    return {"Authorization": f"Bearer {current}", "apikey": current}
+
+
+def _is_behind_proxy(url: str) -> bool:
+    """Return whether the environment names a proxy for the address, as httpx reads it."""
+    parts, proxies = urlsplit(url), getproxies()
+    return bool(proxies.keys() & {parts.scheme, "all"}) and not proxy_bypass(parts.hostname or "")
 
 
 def _last_words(response: httpx.Response) -> bytes:
@@ -116,6 +175,15 @@ def _last_words(response: httpx.Response) -> bytes:
         if length.isdecimal() and response.num_bytes_downloaded >= int(length):
             break
     return bytes(text)
+
+
+def _first(blocks: Iterator[bytes], most: int) -> bytes:
+    content = bytearray()
+    for block in blocks:
+        content += block
+        if len(content) >= most:
+            break
+    return bytes(content[:most])
 
 
 def _exactly(body: Body, what: str) -> Iterator[bytes]:

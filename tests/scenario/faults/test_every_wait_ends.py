@@ -6,6 +6,7 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from local.proxy.faults import Fault
@@ -138,9 +139,11 @@ def test_a_connection_that_is_not_taken_ends() -> None:
 
 
 @pytest.mark.guarantee("every-wait-ends", fault="all connections of the process are taken up by calls that hang")
-def test_a_call_that_gets_no_connection_ends(ground: Ground) -> None:
+@pytest.mark.parametrize("transport", [None, httpx.HTTPTransport(limits=httpx.Limits(max_connections=1))])
+def test_a_call_that_gets_no_connection_ends(ground: Ground, transport: httpx.HTTPTransport | None) -> None:
     ground.rig.faults.add(Fault(method="GET", stall=FOR_GOOD, stall_answer_after=1))
-    with Storage(ground.settings, connections=1, timeout=0.1) as storage, storage.open(DATASETS, KEY):
+    held = Storage(ground.settings, connections=1, timeout=0.1, transport=transport)
+    with held as storage, storage.open(DATASETS, KEY):
         with pytest.raises(StorageError, match="all connections of this process were in use") as caught:
-            storage.bucket(OUTPUTS)
+            storage.read(DATASETS, KEY)
         assert caught.value.trouble is Trouble.BUSY
