@@ -76,6 +76,7 @@ class JobRun:
         self._begun = begun
         self._training: Training | None = None
         self._staging_log = Deadline(workshop.clock, 0)
+        self._listed = ready.dataset
         self._warnings = (*job.warnings, *ready.warnings)
 
     async def to_the_end(self) -> dict[str, Any]:
@@ -126,6 +127,7 @@ class JobRun:
 
     async def _stage(self) -> StagedTree:
         folder, source = self._book.folder, self._job.dataset
+        listed, self._listed = self._listed, ()
         if source is None:
             folder.dataset.mkdir(mode=0o700, exist_ok=True)
             return StagedTree.of(folder.dataset, ())
@@ -136,6 +138,7 @@ class JobRun:
                     self._workshop.storage,
                     source,
                     folder.dataset,
+                    listed=listed,
                     concurrency=self._workshop.settings.upload.concurrency,
                     stop=flag,
                     report=partial(self._staged, drawn),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from handler.job import BucketFolder, Job
+    from handler.stage.listing import Item
     from shared.clock import Clock
     from shared.settings import Settings
     from shared.storage.client import Storage
@@ -55,9 +56,10 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Everything needed is there. ``warnings`` are sentences for the answer."""
+    """Everything needed is there: ``dataset`` is what is to be staged. ``warnings`` are sentences for the answer."""
 
     toolkit_version: str
+    dataset: tuple[Item, ...]
     warnings: tuple[str, ...] = ()
 
 
@@ -79,14 +81,14 @@ class Preflight:
         version = check_toolkit(self._settings.handler)
         check_none_lives(self._settings.root)
         warnings = list(self._upload_side(job))
-        dataset = 0
+        dataset: tuple[Item, ...] = ()
         if job.dataset is not None:
             self._bucket(job.dataset, "dataset_config")
-            dataset = self._size(job.dataset)
-        self._room(dataset)
+            dataset = self._listed(job.dataset)
+        self._room(dataset_bytes(dataset))
         warnings += self._room_for_models(job)
         self._uploader()
-        return Ready(version, tuple(warnings))
+        return Ready(version, dataset, tuple(warnings))
 
     def _secrecy(self, job: Job) -> None:
         """Refuse a job that holds a secret: a trainer prints its configuration and writes it into its checkpoints."""
@@ -98,8 +100,8 @@ class Preflight:
                 "The trainer finds HF_TOKEN in its environment.",
             )
 
-    def _size(self, source: BucketFolder) -> int:
-        return dataset_bytes(self._ask(lambda: list_items(self._storage, source.bucket_name, source.folder_path)))
+    def _listed(self, source: BucketFolder) -> tuple[Item, ...]:
+        return self._ask(lambda: list_items(self._storage, source.bucket_name, source.folder_path))
 
     def _room(self, dataset: int) -> None:
         """Delete old sessions, more of them than usual where there is too little room, and see that there is enough."""

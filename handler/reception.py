@@ -82,7 +82,10 @@ async def _run_once(job: Job, workshop: Workshop, stop: StopRequest, begun: floa
         lambda flag: Preflight(workshop.settings, workshop.storage, workshop.clock, workshop.environ, flag).check(job),
     )
     book = _book(job, decided, ready, workshop)
-    return await JobRun(job, ready, book, workshop, stop, begun).to_the_end()
+    run = JobRun(job, ready, book, workshop, stop, begun)
+    # A dataset's listing may be long, and so is a training.
+    del ready
+    return await run.to_the_end()
 
 
 async def _see_that_nobody_is_at_it(job: Job, decided: GoOn, workshop: Workshop, stop: StopRequest) -> None:

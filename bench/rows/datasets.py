@@ -27,7 +27,7 @@ _MOST_SECONDS = 600.0
 
 
 def staging(bench: Bench) -> Iterator[Measurement]:
-    """From the session's opening until everything is staged, its listing included; nobody else lists anything."""
+    """From the session's opening until everything is staged. Nobody lists anything then: Ferry has before."""
     files = bench.material.dataset(bench.scale.dataset_files, _SMALLEST, _LARGEST)
     title = f"a dataset of {len(files)} files of {_SMALLEST // KB} to {_LARGEST // KB} kB"
     for line in map(Line, sorted({*_ROUND_TRIPS} & {*bench.round_trips})):

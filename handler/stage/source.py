@@ -19,6 +19,10 @@ class Source(Opens, Protocol):
         """Yield every object below the folder ``prefix``; the empty one is the bucket's root."""
         ...
 
+    def read(self, bucket: str, key: str, limit: int) -> bytes | None:
+        """Return the content of an object of at most ``limit`` bytes, or None where there is none."""
+        ...
+
     def folder(self, bucket: str, prefix: str) -> FolderListing:
         """Return what is directly in the folder ``prefix``."""
         ...

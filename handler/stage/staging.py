@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
-import queue
 import shutil
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, TypeVar
 
 from handler.stage.archives import unpack
 from handler.stage.beside import put_back
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from handler.stage.source import Source
     from shared.storage.retry import Patience
 
-_REPORT_SECONDS = 1.0
+T = TypeVar("T")
+
+_REPORT_SECONDS = 0.25
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -50,6 +52,7 @@ def stage(
     source: BucketFolder,
     target: Path,
     *,
+    listed: tuple[Item, ...] | None = None,
     concurrency: int,
     stop: threading.Event,
     report: Callable[[Staged], None],
@@ -57,12 +60,13 @@ def stage(
 ) -> StagedTree:
     """Bring the folder ``source`` to ``target`` and return what is there then.
 
+    ``listed`` is what the folder holds, where somebody knows; else it is listed here.
     ``report`` is called in this thread, at least once a second. Raises FerryError: DATASET_NOT_FOUND, DATASET_EMPTY,
     DISK_FULL, INVALID_INPUT for unsafe names and archives, CANCELLED when ``stop`` is set, or a StorageError.
     """
     with _plain_errors(target, stop):
         put_back(target)
-        items = call(
+        items = listed or call(
             lambda: list_items(storage, source.bucket_name, source.folder_path),
             patience,
             clock=SystemClock(),
@@ -103,6 +107,8 @@ class _Staging:
         self._abort = threading.Event()
         self._lock = threading.Lock()
         self._bytes = 0
+        self._folders = {target}
+        self._staged = SimpleQueue[StagedObject]()
         self._owners = {item.path: item.record.key for item in items if not item.is_archive}
         self._downloads = Downloads(storage, bucket, stop=self._abort, arrived=self._arrived, patience=patience)
 
@@ -110,12 +116,16 @@ class _Staging:
         """Stage what is not staged. Raises the first failure, once all threads have ended."""
         missing = self._what_is_missing()
         self._empty_parts()
+        waiting = SimpleQueue[tuple[int, Item]]()
+        for each in enumerate(missing):
+            waiting.put(each)
         pool = ThreadPoolExecutor(concurrency, thread_name_prefix="stage")
         try:
-            self._work_off(missing, pool, report)
+            lanes = {pool.submit(self._lane, waiting) for _ in range(min(concurrency, len(missing)))}
+            self._take_note(missing, lanes, report)
         finally:
             self._abort.set()
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown()
             shutil.rmtree(self._parts, ignore_errors=True)
 
     def _what_is_missing(self) -> list[Item]:
@@ -140,23 +150,29 @@ class _Staging:
         shutil.rmtree(self._parts, ignore_errors=True)
         self._parts.mkdir()
 
-    def _work_off(self, missing: list[Item], pool: ThreadPoolExecutor, report: Callable[[Staged], None]) -> None:
-        total = sum(item.record.size for item in missing)
-        done: queue.SimpleQueue[Future[StagedObject]] = queue.SimpleQueue()
-        for number, item in enumerate(missing):
-            pool.submit(self._stage, item, number).add_done_callback(done.put)
-        finished = 0
+    def _take_note(self, missing: list[Item], lanes: set[Future[None]], report: Callable[[Staged], None]) -> None:
+        """Keep the record while the lanes stage. Raises what went wrong in any of them."""
+        finished, total = 0, sum(item.record.size for item in missing)
+        report(Staged(0, len(missing), 0, total))
         with record_file(self._target).open("a", encoding="utf-8") as record:
-            report(Staged(0, len(missing), 0, total))
-            while finished < len(missing):
-                self._raise_if_stopped()
-                try:
-                    record.write(done.get(timeout=_REPORT_SECONDS).result().line())
-                    record.flush()
-                    finished += 1
-                except queue.Empty:
-                    pass
+            while lanes:
+                ended, lanes = wait(lanes, _REPORT_SECONDS, FIRST_EXCEPTION)
+                staged = list(_each_of(self._staged))
+                record.writelines(each.line() for each in staged)
+                record.flush()
+                finished += len(staged)
                 report(Staged(finished, len(missing), self._bytes, total))
+                self._raise_if_stopped()
+                for lane in ended:
+                    lane.result()
+
+    def _lane(self, waiting: SimpleQueue[tuple[int, Item]]) -> None:
+        """Stage one object after the other, as long as any is waiting.
+
+        The calling thread is not woken for each: with thousands of small ones, that costs more than they do.
+        """
+        for number, item in _each_of(waiting):
+            self._staged.put(self._stage(item, number))
 
     def _stage(self, item: Item, number: int) -> StagedObject:
         part = self._parts / f"{number}.part"
@@ -195,7 +211,9 @@ class _Staging:
     def _put(self, source: Path, path: str) -> None:
         target = self._target / path
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.parent not in self._folders:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._folders.add(target.parent)
             source.replace(target)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise FerryError(
@@ -210,6 +228,15 @@ class _Staging:
     def _raise_if_stopped(self) -> None:
         if self._stop.is_set() or self._abort.is_set():
             raise _StoppedError
+
+
+def _each_of(queue: SimpleQueue[T]) -> Iterator[T]:
+    """Take from a queue until it is empty."""
+    while True:
+        try:
+            yield queue.get_nowait()
+        except Empty:
+            return
 
 
 @contextmanager

@@ -24,8 +24,10 @@ from tests.unit.handler.crew import SECRET, Place, job, place
 from tests.unit.handler.toolkits import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from shared.storage.records import ObjectRecord
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +76,20 @@ def test_a_job_that_goes_well(tmp_path: Path) -> None:
     assert session.ending.outcome is Outcome.FINISHED
     assert [saved.path for saved in session.saved] == ["tabby/tabby.safetensors"]
     assert "outputs:run/tabby/" not in str(made.storage.objects)
+
+
+def test_a_dataset_is_listed_once(tmp_path: Path) -> None:
+    made = place(tmp_path)
+    listed = made.storage.walk
+    prefixes: list[str] = []
+
+    def walk(bucket: str, prefix: str) -> Iterator[ObjectRecord]:
+        prefixes.append(f"{bucket}/{prefix}")
+        return listed(bucket, prefix)
+
+    made.storage.walk = walk  # type: ignore[method-assign]  # to be counted
+    assert run(made, job())["success"] is True
+    assert prefixes.count("datasets/cats") == 1
 
 
 BAD: dict[str, tuple[dict[str, Any], ErrorCode, str]] = {

@@ -11,6 +11,7 @@ import pytest
 from handler.job import parse_job
 from handler.preflight import UPLOADER_SECONDS, Preflight, Ready
 from handler.room import OUTPUT_BYTES
+from handler.stage.listing import list_items
 from shared.contract.session import DrainRequest, Phase
 from shared.contract.upload import DrainReceipt, Upload, Worker
 from shared.errors import ErrorCode, FerryError
@@ -83,7 +84,9 @@ def refusal(made: Place, clock: FakeClock | None = None, **changes: Any) -> Ferr
 
 def test_all_is_there_and_nothing_is_left_behind(made: Place) -> None:
     before = dict(made.storage.objects)
-    assert check(made) == Ready("", ())
+    listed = list_items(made.workshop.storage, "datasets", "cats")
+    assert check(made) == Ready("", listed)
+    assert [item.path for item in listed]
     assert made.storage.objects == before
     assert made.storage.calls.count("put") == made.storage.calls.count("remove") == 1
 

@@ -163,7 +163,8 @@ def test_what_a_training_can_do_without_is_left_out_when_it_is_damaged(
 
 
 def test_a_file_that_vanishes_meanwhile_is_passed_over(bucket: Bucket, tmp_path: Path) -> None:
-    bucket.fail("open", Trouble.NOT_FOUND, key="000000020")
+    for call in ("read", "open"):
+        bucket.fail(call, Trouble.NOT_FOUND, key="000000020")
     assert run(bucket, tmp_path / "output").step == 10
 
 
@@ -176,7 +177,8 @@ def test_nothing_whole_means_a_beginning_with_the_old_log(bucket: Bucket, tmp_pa
 
 
 def test_a_storage_that_refuses_is_not_taken_for_damage(bucket: Bucket, tmp_path: Path) -> None:
-    bucket.fail("open", Trouble.DENIED, key="000000020")
+    for call in ("read", "open"):
+        bucket.fail(call, Trouble.DENIED, key="000000020")
     with pytest.raises(StorageError) as refused:
         run(bucket, tmp_path / "output")
     assert refused.value.trouble is Trouble.DENIED

@@ -38,7 +38,10 @@ class FakeDownload:
 
 @dataclass
 class FakeStorage:
-    """``broken`` holds, by key, after how many bytes each next connection breaks; ``served`` replaces what is sent."""
+    """``broken`` holds, by key, after how many bytes each next connection breaks; ``served`` replaces what is sent.
+
+    ``at_once`` is what comes where a small object is asked for in one piece; by default none does.
+    """
 
     objects: dict[str, bytes] = field(default_factory=dict)
     broken: dict[str, list[int]] = field(default_factory=dict)
@@ -49,8 +52,9 @@ class FakeStorage:
     refused: dict[str, StorageError] = field(default_factory=dict)
     opened: Counter[tuple[str, int]] = field(default_factory=Counter)
     on_block: Callable[[str], None] = lambda key: None
-    at_once: int = 0
-    most_at_once: int = 0
+    at_once: Callable[[str], bytes | None] | None = None
+    busy: int = 0
+    most_busy: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def record(self, key: str) -> ObjectRecord:
@@ -73,12 +77,20 @@ class FakeStorage:
         files = tuple(self.record(start + key) for key in below if "/" not in key)
         return FolderListing(tuple(sorted({key.partition("/")[0] for key in below if "/" in key})), files)
 
+    def read(self, bucket: str, key: str, limit: int) -> bytes | None:
+        if self.at_once is None:
+            raise StorageError(Trouble.UNREACHABLE, f"Reading {key}", "the connection broke")
+        content = self.at_once(key)
+        if content is not None and len(content) > limit:
+            raise StorageError(Trouble.TOO_LARGE, f"Reading {key}", "it is larger")
+        return content
+
     @contextmanager
     def open(self, bucket: str, key: str, *, start: int = 0) -> Iterator[FakeDownload]:
         with self.lock:
             self.opened[key, start] += 1
-            self.at_once += 1
-            self.most_at_once = max(self.most_at_once, self.at_once)
+            self.busy += 1
+            self.most_busy = max(self.most_busy, self.busy)
         try:
             if key in self.refused:
                 self.on_block(key)
@@ -87,7 +99,7 @@ class FakeStorage:
             yield FakeDownload(len(content) if self.says_size else None, self._blocks(key, content, start))
         finally:
             with self.lock:
-                self.at_once -= 1
+                self.busy -= 1
 
     def _blocks(self, key: str, content: bytes, start: int) -> Iterator[bytes]:
         breaks = self.broken.get(key)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import handler.stage.download
 from handler.stage.beside import Move, put_beside
 from handler.stage.record import record_file
 from shared.errors import ErrorCode, FerryError
@@ -74,7 +75,31 @@ def test_thousands_of_files_several_at_once(storage: FakeStorage, stages: Stages
     storage.on_block = meet
     stages(concurrency=2)
     assert len(files_in(target)) == 2500
-    assert storage.most_at_once == 2
+    assert storage.most_busy == 2
+
+
+def test_small_objects_come_in_one_piece(
+    storage: FakeStorage, stages: Stages, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler.stage.download, "SMALL", 5)
+    storage.objects = {"cats/1.jpg": b"small", "cats/2.jpg": b"larger", "cats/3.txt": b""}
+    storage.at_once = storage.objects.get
+    stages()
+    assert files_in(target) == {"1.jpg": b"small", "2.jpg": b"larger", "3.txt": b""}
+    assert list(storage.opened) == [("cats/2.jpg", 0)]
+    assert (stages.reports[-1].files, stages.reports[-1].bytes) == (3, 11)
+
+
+@pytest.mark.parametrize("first", [b"wrong", b"cut", b"much longer", None])
+def test_what_does_not_come_right_at_once_is_fetched_patiently(
+    storage: FakeStorage, stages: Stages, target: Path, first: bytes | None
+) -> None:
+    storage.objects = {"cats/1.jpg": b"right"}
+    storage.at_once = lambda _: first
+    storage.broken = {"cats/1.jpg": [2]}
+    stages()
+    assert files_in(target) == {"1.jpg": b"right"}
+    assert list(storage.opened) == [("cats/1.jpg", 0), ("cats/1.jpg", 2)]
 
 
 def test_progress_is_reported(storage: FakeStorage, stages: Stages) -> None:
