@@ -116,7 +116,7 @@ def test_a_body_is_sent_block_by_block_and_the_connection_used_again() -> None:
         assert server.connections == 1
         assert server.bodies == [b"abcdef", b"abcdef"]
         assert server.requests[0].startswith("POST /a?b HTTP/1.1\r\n")
-        assert "\r\nContent-Length: 6\r\n" in server.requests[0]
+        assert "\r\nUser-Agent: ferry\r\nContent-Length: 6\r\n" in server.requests[0]
 
 
 def test_an_answer_to_a_question_without_a_body() -> None:
