@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared.contract.upload import Worker
 from shared.errors import FerryError
-from shared.health import SILENT_SECONDS
+from shared.health import lives
 from shared.layout import worker_file
 from shared.settings import read_settings, read_storage
 from shared.sizes import counted
@@ -83,7 +83,7 @@ def _machine_checks(settings: Settings, options: Namespace, environ: Mapping[str
 
 def _uploader(settings: Settings, now: float) -> Finding:
     beat = Worker.read(worker_file(settings.root, settings.worker))
-    if beat is None or now - beat.at > SILENT_SECONDS:
+    if beat is None or not lives(beat, now):
         return doubtful("none lives on this worker", "Start it: python -m uploader run.")
     return fine(f"process {beat.pid} lives, and Storage is {beat.storage} for it")
 

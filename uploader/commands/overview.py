@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.contract.session import Phase, Session
 from shared.contract.upload import Upload, Worker
-from shared.health import SILENT_SECONDS
+from shared.health import lives
 from shared.layout import workers_folder
 from uploader.commands.known_runs import states
 
@@ -112,7 +112,7 @@ def look(root: Path, watch: Path | None, now: float) -> Overview:
 def _living(root: Path, now: float) -> Iterator[Worker]:
     for file in sorted(workers_folder(root).glob("*.json")):
         worker = Worker.read(file)
-        if worker is not None and now - worker.at <= SILENT_SECONDS:
+        if worker is not None and lives(worker, now):
             yield worker
 
 
