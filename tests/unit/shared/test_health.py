@@ -11,14 +11,13 @@ from shared.contract.upload import Worker
 from shared.health import SILENT_SECONDS, lives
 
 NOW = 1_795_000_000.0
-HERE = {"host": host_name(), "boot_id": boot_id()}
-ELSEWHERE = {"host": "another", "boot_id": boot_id()}
+HERE, ELSEWHERE = host_name(), "another"
 # The largest number that Linux gives is 1 << 22.
 NOBODY = 1 << 30
 
 
 @pytest.mark.parametrize(
-    ("where", "pid", "silent", "alive"),
+    ("host", "pid", "silent", "alive"),
     [
         (HERE, os.getpid(), 0.0, True),
         (HERE, os.getpid(), SILENT_SECONDS, True),
@@ -27,5 +26,6 @@ NOBODY = 1 << 30
         (ELSEWHERE, NOBODY, 0.0, True),
     ],
 )
-def test_who_lives(where: dict[str, str], pid: int, silent: float, alive: bool) -> None:
-    assert lives(Worker(worker="w", pid=pid, beat=1, at=NOW - silent, **where), NOW) is alive
+def test_who_lives(host: str, pid: int, silent: float, alive: bool) -> None:
+    beat = Worker(worker="w", pid=pid, host=host, boot_id=boot_id(), beat=1, at=NOW - silent)
+    assert lives(beat, NOW) is alive
