@@ -135,10 +135,17 @@ def _count(low: int, high: int) -> Callable[[str], int]:
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not _is_address(text):
         raise ValueError("an address such as https://<project>.supabase.co")
     return text.rstrip("/")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and " " not in text
+    except ValueError:  # Of a port that is none, or of half an address of IPv6.
+        return False
 
 
 def _log_format(text: str) -> LogFormat:

@@ -12,8 +12,8 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from socket import SHUT_RDWR
+from http.client import HTTP_PORT, HTTPS_PORT, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from socket import SHUT_RDWR, socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,7 +22,6 @@ import httpx
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Mapping
-    from socket import socket
 
 _BLOCK = 256 << 10
 _LONGEST_ANSWER = 1 << 20
@@ -31,30 +30,26 @@ _ALWAYS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "ferry"
 
 
 class Connections:
-    """At most ``most`` connections to the server of ``url``, shared by threads; each is used by one at a time.
+    """At most ``most`` connections in use, to whatever servers, shared by threads; each is used by one at a time.
 
     The limits are in seconds: for the making of a connection, for the server's silence, which is as well for how long
     one waits for a free connection, and for how long an idle one is kept.
     """
 
-    def __init__(
-        self, url: str, context: ssl.SSLContext, *, most: int, connecting: float, silence: float, idle: float
-    ) -> None:
-        parts = urlsplit(url)
-        self._origin = f"{parts.scheme}://{parts.netloc}"
-        self._host, self._port = parts.hostname or "", parts.port
-        self._context = context if parts.scheme == "https" else None
+    def __init__(self, context: ssl.SSLContext, *, most: int, connecting: float, silence: float, idle: float) -> None:
+        self._context = context
         self._free = threading.BoundedSemaphore(most)
         self._connecting, self._silence, self._longest_idle = connecting, silence, idle
         self._closed = False
         self._lock = threading.Lock()
-        self._idle: list[tuple[HTTPConnection, float]] = []
-        self._busy: set[HTTPConnection] = set()
+        # By the server, as an address names it.
+        self._idle: dict[str, list[tuple[HTTPConnection, float]]] = {}
+        self._busy: dict[HTTPConnection, str] = {}
 
     def stream(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
         """Return the answer to a GET with its body yet to be read; to be closed. Raises httpx.TransportError."""
         body = _Body(*self._asked("GET", url, headers), self._given_back)
-        return httpx.Response(body.answer.status, headers=body.answer.getheaders(), stream=body)
+        return httpx.Response(body.answer.status, headers=_headers(body.answer), stream=body)
 
     def read(self, url: str, headers: Mapping[str, str], most: int) -> httpx.Response:
         """Return the answer to a GET with the first bytes of its body, so many at most; a refusal is read to its end.
@@ -62,7 +57,7 @@ class Connections:
         Raises httpx.TransportError.
         """
         connection, answer = self._asked("GET", url, headers)
-        return self._read(connection, answer, most if answer.status == HTTPStatus.OK else _LONGEST_ANSWER)
+        return self._read(connection, answer, most if _is_success(answer) else _LONGEST_ANSWER)
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], blocks: Iterator[bytes] | None = None
@@ -73,33 +68,42 @@ class Connections:
         """
         connection, answer = self._asked(method, url, headers, blocks)
         # A server that refuses before it has taken the whole body may leave the rest in the connection.
-        again = blocks is None or httpx.codes.is_success(answer.status)
+        again = blocks is None or _is_success(answer)
         return self._read(connection, answer, _LONGEST_ANSWER, again=again)
 
     def _asked(
         self, method: str, url: str, headers: Mapping[str, str], blocks: Iterator[bytes] | None = None
     ) -> tuple[HTTPConnection, HTTPResponse]:
-        connection = self._taken()
+        parts = urlsplit(url)
+        server = f"{parts.scheme}://{parts.netloc}"
+        connection = self._taken(server)
         try:
-            return connection, self._exchanged(connection, method, url, headers, blocks or iter(()))
+            return connection, self._exchanged(
+                connection, method, url.removeprefix(server), headers, blocks or iter(())
+            )
         except BaseException:
             self._given_back(connection, False)
             raise
 
     def _exchanged(
-        self, connection: HTTPConnection, method: str, url: str, headers: Mapping[str, str], blocks: Iterator[bytes]
+        self, connection: HTTPConnection, method: str, target: str, headers: Mapping[str, str], blocks: Iterator[bytes]
     ) -> HTTPResponse:
         """Return the answer with its body yet to be read, and certain to have an end that can be told."""
         if connection.sock is None:
             self._connect(connection)
+        if self._closed:  # While the connection was made, or before.
+            raise httpx.ConnectError("all connections are closed")
         with _told(httpx.WriteTimeout, httpx.WriteError):
-            connection.putrequest(method, url.removeprefix(self._origin), skip_accept_encoding=True)
+            connection.putrequest(method, target, skip_accept_encoding=True)
             for name, value in {**_ALWAYS, **headers}.items():
                 connection.putheader(name, value)
             connection.endheaders()
         _give(connection.sock, blocks)
         with _told(httpx.ReadTimeout, httpx.ReadError):
             answer = connection.getresponse()
+        if answer.status < HTTPStatus.OK:
+            # The answer itself is still to come, and would be taken for that to the next request.
+            raise httpx.RemoteProtocolError(f"the server says {answer.status} before it answers")
         if answer.length is None and not answer.chunked:
             # It could not be told from a broken connection; such is one that breaks within the head, too.
             raise httpx.RemoteProtocolError("the answer does not say how long it is")
@@ -118,47 +122,54 @@ class Connections:
             whole = answer.isclosed()
         finally:
             self._given_back(connection, whole and again)
-        return httpx.Response(answer.status, headers=answer.getheaders(), content=content)
+        return httpx.Response(answer.status, headers=_headers(answer), content=content)
 
     def close(self) -> None:
         """Close all connections. What is still being read ends with an error."""
         with self._lock:
             self._closed = True
-            for connection, _ in self._idle:
-                connection.close()
+            for kept in self._idle.values():
+                for connection, _ in kept:
+                    connection.close()
             self._idle.clear()
             for connection in self._busy:
-                with suppress(OSError, AttributeError):  # It may be closed, or be made, in its own thread.
-                    connection.sock.shutdown(SHUT_RDWR)
+                with suppress(OSError, TypeError):  # It may be closed, or be made, in its own thread.
+                    # The method of an encrypted socket has it go on without encryption, in both directions.
+                    socket.shutdown(connection.sock, SHUT_RDWR)
 
     def _connect(self, connection: HTTPConnection) -> None:
         with _told(httpx.ConnectTimeout, httpx.ConnectError):
             connection.connect()
             connection.sock.settimeout(self._silence)
 
-    def _taken(self) -> HTTPConnection:
-        """Return the connection that was used last, or a new one where none is left."""
+    def _taken(self, server: str) -> HTTPConnection:
+        """Return the connection to ``server`` that was used last, or a new one where none is left."""
         if not self._free.acquire(timeout=self._silence):
             raise httpx.PoolTimeout("all connections are in use")
         with self._lock:
-            connection, since = self._idle.pop() if self._idle else (self._new(), 0.0)
-            self._busy.add(connection)
+            kept = self._idle.get(server)
+            connection, since = kept.pop() if kept else (self._new(server), 0.0)
+            self._busy[connection] = server
         idle = time.monotonic() - since
         if connection.sock is not None and (idle > self._longest_idle or _is_closed(connection)):
             connection.close()
         return connection
 
-    def _new(self) -> HTTPConnection:
-        if self._context is None:
-            return HTTPConnection(self._host, self._port, timeout=self._connecting)
-        return HTTPSConnection(self._host, self._port, timeout=self._connecting, context=self._context)
+    def _new(self, server: str) -> HTTPConnection:
+        parts = urlsplit(server)
+        # Without a port, the end of an address of IPv6 would be taken for one.
+        host = parts.hostname or ""
+        if parts.scheme == "https":
+            port = parts.port or HTTPS_PORT
+            return HTTPSConnection(host, port, timeout=self._connecting, context=self._context)
+        return HTTPConnection(host, parts.port or HTTP_PORT, timeout=self._connecting)
 
     def _given_back(self, connection: HTTPConnection, usable: bool) -> None:
         with self._lock:
-            self._busy.discard(connection)
+            server = self._busy.pop(connection)
             usable = usable and not self._closed
             if usable:
-                self._idle.append((connection, time.monotonic()))
+                self._idle.setdefault(server, []).append((connection, time.monotonic()))
         self._free.release()
         if not usable:
             connection.close()
@@ -212,8 +223,17 @@ def _told(late: type[httpx.TransportError], broken: type[httpx.TransportError]) 
         yield
     except TimeoutError as error:
         raise late(str(error)) from error
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, UnicodeError) as error:  # The last is of a host that no name server can know.
         raise broken(str(error) or type(error).__name__) from error
+
+
+def _is_success(answer: HTTPResponse) -> bool:
+    return httpx.codes.is_success(answer.status)
+
+
+def _headers(answer: HTTPResponse) -> list[tuple[bytes, bytes]]:
+    """Return the headers byte for byte: not all that servers say is ASCII."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.getheaders()]
 
 
 def _cut_short(answer: HTTPResponse) -> httpx.ReadError:

@@ -196,20 +196,20 @@ def _read(status: int, content_type: str, text: str) -> _Refusal:
     if "html" in content_type or text.lstrip().startswith("<"):
         return _Refusal(status, "an HTML page instead of Storage's own answer")
     if "json" not in content_type:
-        return _Refusal(status, _shortened(text))
+        return _Refusal(status, shortened(text))
     if not text and status == 400:
         # A HEAD on an upload: tokens are refused in JSON before its own code, which speaks plain text, is reached.
         return _Refusal(403, "the key is refused")
     try:
         body = json.loads(text or "{}")
     except ValueError:
-        return _Refusal(status, _shortened(text))
-    return _meant(status, body) if isinstance(body, dict) else _Refusal(status, _shortened(text))
+        return _Refusal(status, shortened(text))
+    return _meant(status, body) if isinstance(body, dict) else _Refusal(status, shortened(text))
 
 
 def _meant(status: int, body: Mapping[str, object]) -> _Refusal:
     own = str(body.get("statusCode", ""))
-    message = _shortened(str(body.get("message") or body.get("error") or ""))
+    message = shortened(str(body.get("message") or body.get("error") or ""))
     return _Refusal(int(own) if own.isdecimal() else status, message, str(body.get("code") or body.get("error") or ""))
 
 
@@ -224,7 +224,8 @@ def _trouble(refusal: _Refusal) -> Trouble:
     return _BY_STATUS.get(refusal.status, Trouble.BUSY if refusal.status >= 500 else Trouble.BROKEN)
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return a text of the server's as a part of a sentence: in one line, not longer than people read."""
     return " ".join(text.split())[:_LONGEST_REASON].rstrip(".")
 
 

@@ -9,7 +9,7 @@ import httpx
 from storage3.exceptions import StorageApiError
 
 from shared.secrecy import mask
-from shared.storage.errors import StorageError, Trouble, classify
+from shared.storage.errors import StorageError, Trouble, classify, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -37,7 +37,7 @@ def failed(
         return _api_error(error, what, secrets)
     if isinstance(error, httpx.HTTPStatusError):
         return refused(error.response, error.response.text, what, secrets)
-    detail = mask(str(error), secrets) or type(error).__name__
+    detail = shortened(mask(str(error), secrets)) or type(error).__name__
     if isinstance(error, httpx.PoolTimeout):
         return StorageError(Trouble.BUSY, what, "all connections of this process were in use for too long")
     if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError | httpx.ProxyError):

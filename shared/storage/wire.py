@@ -10,6 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from shared.service_key import ServiceKey, is_key
+from shared.storage.addresses import uploads_url
 from shared.storage.connections import Connections
 from shared.storage.errors import StorageError, Trouble
 from shared.storage.failures import refused, translated
@@ -39,9 +40,8 @@ class Wire:
         connecting, context = min(_CONNECT_SECONDS, timeout), httpx.create_ssl_context()
         # Through a proxy, or where a transport is given, objects take the same way as everything else.
         self._direct = None
-        if transport is None and not _is_behind_proxy(settings.url):
+        if transport is None and not any(map(_is_behind_proxy, (settings.url, uploads_url(settings.url)))):
             self._direct = Connections(
-                settings.url,
                 context,
                 most=connections,
                 connecting=connecting,

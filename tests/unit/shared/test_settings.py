@@ -54,6 +54,8 @@ def test_on_a_volume_the_root_is_there_and_the_drain_is_shorter(tmp_path: Path) 
     [
         ("SUPABASE_URL", ""),
         ("SUPABASE_URL", "ftp://x"),
+        ("SUPABASE_URL", "http://my project"),
+        ("SUPABASE_URL", "http://x:99999"),
         ("SUPABASE_SERVICE_KEY", " "),
         ("TRAINING_ROOT", "relative/path"),
         ("LOG_FORMAT", "xml"),

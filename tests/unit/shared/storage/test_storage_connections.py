@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import ssl
 from collections.abc import Callable
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import httpx
@@ -20,6 +21,7 @@ from tests.unit.shared.storage.wired import Said, Server, said
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from socket import socket
 
 KEY = "service-role-key"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -38,7 +40,7 @@ LENGTH = {"Content-Length": "6"}
 @contextmanager
 def connected(server: Server, silence: float = 60, idle: float = 60) -> Iterator[Connections]:
     context = ssl.create_default_context()
-    with closing(Connections(server.url, context, most=4, connecting=60, silence=silence, idle=idle)) as connections:
+    with closing(Connections(context, most=4, connecting=60, silence=silence, idle=idle)) as connections:
         yield connections
 
 
@@ -77,7 +79,7 @@ def test_half_an_answer_is_an_error_and_its_connection_is_not_used_again(fetched
 def test_a_connection_that_the_server_has_closed_is_not_used(fetched: Fetched) -> None:
     with Server(said(b"one", hangs_up=True), said(b"two")) as server, connected(server) as connections:
         assert fetched(connections, server) == b"one"
-        [(kept, _)] = connections._idle
+        [[(kept, _)]] = connections._idle.values()
         assert kept.sock.recv(1) == b""
         assert fetched(connections, server) == b"two"
 
@@ -106,6 +108,74 @@ def test_a_server_that_is_not_there(fetched: Fetched) -> None:
         pass
     with connected(server) as connections, pytest.raises(httpx.ConnectError):
         fetched(connections, server)
+
+
+def test_each_request_goes_to_the_server_that_its_address_names(fetched: Fetched) -> None:
+    with Server(said(b"a"), said(b"a")) as one, Server(said(b"b"), said(b"b")) as other, connected(one) as connections:
+        assert [fetched(connections, server) for server in (one, other, one, other)] == [b"a", b"b", b"a", b"b"]
+        assert (one.connections, other.connections) == (1, 1)
+        assert {request.partition("\r\n")[0] for request in other.requests} == {"GET /a HTTP/1.1"}
+
+
+@pytest.mark.parametrize(
+    ("project", "server"),
+    [
+        ("https://abc.supabase.co", ("abc.storage.supabase.co", 443)),
+        ("http://storage.test:8000", ("storage.test", 8000)),
+        ("http://[2001:db8::7]", ("2001:db8::7", 80)),
+    ],
+)
+def test_large_files_are_taken_to_where_their_uploads_are_made(
+    project: str, server: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def refuse(address: tuple[str, int], *_: object) -> None:
+        asked.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("http.client.socket.create_connection", refuse)
+    with Storage(StorageSettings(project, KEY)) as client, pytest.raises(StorageError):
+        client.create_upload("b", "k", 1, content_type="image/png", metadata={})
+    assert asked == [server]
+
+
+def test_what_is_said_before_an_answer_is_not_taken_for_it(fetched: Fetched) -> None:
+    hints = Said(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + said(b"late").content)
+    with Server(hints, said(b"next")) as server, connected(server) as connections:
+        with pytest.raises(httpx.RemoteProtocolError):
+            fetched(connections, server)
+        assert fetched(connections, server) == b"next"
+        assert server.connections == 2
+
+
+def test_an_answer_with_a_header_that_is_not_ascii_takes_no_connection_away(fetched: Fetched) -> None:
+    odd = Said("HTTP/1.1 200 OK\r\nX-Name: Zoë\r\nContent-Length: 1\r\n\r\nx".encode())
+    with Server(odd, odd) as server, connected(server) as connections:
+        assert [fetched(connections, server) for _ in range(2)] == [b"x", b"x"]
+        assert server.connections == 1
+
+
+def test_an_object_is_read_whole_whichever_success_it_comes_with() -> None:
+    content = bytes((1 << 20) + 1)
+    answer = said(content, status="203 Non-Authoritative Information")
+    with Server(answer) as server, Storage(StorageSettings(server.url, KEY)) as client:
+        assert client.read("b", "k") == content
+
+
+def test_what_speaks_another_protocol_is_quoted_in_few_words() -> None:
+    other = Said(b"SSH-2.0" + bytes(b"z" * 60_000) + b"\r\n", hangs_up=True)
+    with Server(other) as server, Storage(StorageSettings(server.url, KEY)) as client:
+        with pytest.raises(StorageError) as caught:
+            client.read("b", "k")
+        assert "SSH-2.0" in caught.value.sentence
+        assert len(caught.value.sentence) < 400
+
+
+def test_a_host_that_no_name_server_can_know() -> None:
+    with Storage(StorageSettings("http://a..b", KEY)) as client, pytest.raises(StorageError) as caught:
+        client.read("b", "k")
+    assert caught.value.trouble is Trouble.UNREACHABLE
 
 
 def test_a_body_is_sent_block_by_block_and_the_connection_used_again() -> None:
@@ -180,6 +250,38 @@ def test_closing_ends_what_is_being_read() -> None:
             next(blocks)
 
 
+def test_what_is_being_read_over_https_when_all_is_closed_is_decrypted_to_its_end() -> None:
+    authority, theirs = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(theirs)
+    ours = ssl.create_default_context()
+    authority.configure_trust(ours)
+    content = bytes(1 << 20)
+    with Server(said(content), context=theirs) as server:
+        connections = Connections(ours, most=1, connecting=60, silence=60, idle=60)
+        blocks = connections.stream(f"{server.url}/a", {}).iter_raw()
+        got = [next(blocks)]
+        [line] = (connection.sock for connection in connections._busy)
+        _wait_for_more(line)
+        connections.close()
+        with suppress(httpx.ReadError):
+            got += blocks
+    assert not b"".join(got).strip(b"\0")
+
+
+def test_nothing_is_asked_once_all_is_closed(fetched: Fetched) -> None:
+    with Server(said(b"x")) as server, connected(server) as connections:
+        connections.close()
+        with pytest.raises(httpx.ConnectError):
+            fetched(connections, server)
+        assert not server.requests
+
+
+def _wait_for_more(line: socket) -> None:
+    poll = select.poll()
+    poll.register(line, select.POLLIN)
+    poll.poll()
+
+
 def test_a_refusal_is_read_to_its_end_however_little_was_wanted() -> None:
     words = b'{"statusCode":"404","error":"not_found","message":"Object not found","code":"NoSuchKey"}'
     denied = b'{"statusCode":"403","error":"Unauthorized","message":"no service-role-key","code":"AccessDenied"}'
@@ -217,3 +319,12 @@ def test_where_the_environment_names_a_proxy_downloads_go_through_it_too(monkeyp
         with Storage(StorageSettings(proxy.url, KEY)) as client:
             assert client.read("b", "k") == b"y"
         assert proxy.requests[1].startswith("GET /storage/v1/")
+
+
+def test_a_proxy_that_is_named_for_large_files_alone_is_not_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server(said(b"no", status="403 Forbidden")) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "abc.supabase.co")
+        with Storage(StorageSettings("https://abc.supabase.co", KEY)) as client, pytest.raises(StorageError):
+            client.create_upload("b", "k", 1, content_type="image/png", metadata={})
+        assert proxy.requests[0].startswith("CONNECT abc.storage.supabase.co:443 HTTP/1.1\r\n")
