@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 10.0
 # Idle connections are kept a little: a new one costs several round trips, and a stale one is noticed before its use.
 _KEEP_ALIVE_SECONDS = 30.0
+_LONGEST_REFUSAL = 1 << 20
 
 
 class Wire:
@@ -132,7 +133,7 @@ class Wire:
         try:
             if not response.is_success:
                 with self.translated(what):
-                    text = _last_words(response) if sending else response.read()
+                    text = _last_words(response) if sending else _first(response.iter_bytes(), _LONGEST_REFUSAL)
                 raise refused(response, text.decode(errors="replace"), what, self.key.had)
             yield
         finally:

@@ -163,6 +163,16 @@ def test_an_object_is_read_whole_whichever_success_it_comes_with() -> None:
         assert client.read("b", "k") == content
 
 
+def test_of_a_refusal_without_an_end_no_more_is_held_in_memory_than_its_beginning() -> None:
+    endless = said(b"x" * (2 << 20), status="500 Internal Server Error", length=1 << 40, hangs_up=True)
+    with Server(endless, endless) as server, Storage(StorageSettings(server.url, KEY)) as client:
+        with pytest.raises(StorageError) as read:
+            client.read("b", "k")
+        with pytest.raises(StorageError) as opened, client.open("b", "k"):
+            pass
+    assert (read.value.status, opened.value.status) == (500, 500)
+
+
 def test_what_speaks_another_protocol_is_quoted_in_few_words() -> None:
     other = Said(b"SSH-2.0" + bytes(b"z" * 60_000) + b"\r\n", hangs_up=True)
     with Server(other) as server, Storage(StorageSettings(server.url, KEY)) as client:
