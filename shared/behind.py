@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
-from queue import Queue
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-T = TypeVar("T")
-
 # So many blocks may be on their way before they are in the digest: enough for both to go on, little enough for memory.
 _BEHIND = 8
+
+T = TypeVar("T")
 
 
 class Digest(Protocol):
@@ -27,36 +25,33 @@ class Digest(Protocol):
 
 
 class Behind:
-    """Takes blocks into digests in a thread of its own, so that whoever sends or writes them does not wait for that."""
+    """Takes blocks into digests in a thread of its own, so that whoever sends or writes them does not wait for that.
+
+    To be used by one thread.
+    """
 
     def __init__(self) -> None:
-        self._steps: Queue[Callable[[], None] | None] = Queue(_BEHIND)
-        self._thread = threading.Thread(target=self._run, name="digest", daemon=True)
-        self._thread.start()
+        self._thread = ThreadPoolExecutor(1, "digest")
+        self._under_way: deque[Future[None]] = deque()
 
     def update(self, digest: Digest, data: bytes) -> None:
-        """Have ``data`` taken into ``digest``; waits while that is too far behind."""
-        self._steps.put(partial(digest.update, data))
+        """Have ``data`` taken into ``digest``; waits while that is too far behind. Raises what went wrong before."""
+        self._under_way.append(self._thread.submit(digest.update, data))
+        if len(self._under_way) > _BEHIND:
+            self._under_way.popleft().result()
 
     def then(self, work: Callable[[], T]) -> Future[T]:
         """Return what ``work`` will return when everything that was given before has been taken in."""
-        future = Future[T]()
-        self._steps.put(lambda: future.set_result(work()))
-        return future
+        return self._thread.submit(work)
 
     def catch_up(self) -> None:
-        """Wait until everything that was given has been taken in."""
-        self._steps.join()
+        """Wait until everything that was given has been taken in. Raises what went wrong with it."""
+        while self._under_way:
+            self._under_way.popleft().result()
 
     def close(self) -> None:
         """End the thread."""
-        self._steps.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (step := self._steps.get()) is not None:
-            step()
-            self._steps.task_done()
+        self._thread.shutdown()
 
 
 @contextmanager

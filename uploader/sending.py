@@ -214,6 +214,8 @@ class _Resumable:
             self._digest = before.result()
             self._go_to(offset)
         self._offset = offset
+        if offset <= start:
+            raise StorageError(Trouble.BROKEN, f"Uploading {self._parcel.key}", "Storage takes nothing", transient=True)
 
     def _count(self, offset: int) -> None:
         """Take the server's word for how much has arrived, whatever was sent."""

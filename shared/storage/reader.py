@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 
 class Incoming(Protocol):
-    """An object that is coming in. ``size`` is the whole object's, in bytes, or None where the server does not say."""
+    """An object that is coming in. ``size`` is the whole object's, in bytes, ``etag`` the mark of its content.
+
+    Either is None where the server does not say.
+    """
 
     size: int | None
+    etag: str | None
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the bytes. Raises StorageError where the connection breaks."""
@@ -54,13 +58,13 @@ class Reader:
     def read(self, record: ObjectRecord, start: int, take: Callable[[bytes], None]) -> None:
         """Give ``take`` every byte of the object from ``start`` on, in order; it may raise to end the reading.
 
-        Raises StorageError: CHANGED where the object has another size than ``record``, else what nothing helped
-        against.
+        Raises StorageError: CHANGED where the object has another size than ``record``, or is replaced meanwhile, else
+        what nothing helped against.
         """
-        position = start
+        position, etag = start, None
         while position < record.size:
-            position = call(
-                lambda: self._stream(record, position, take),  # noqa: B023 - it is called before the next round
+            position, etag = call(
+                lambda: self._stream(record, position, etag, take),  # noqa: B023 - it is called before the next round
                 self._patience,
                 clock=SystemClock(),
                 wait=self._stop.wait,
@@ -70,13 +74,21 @@ class Reader:
         """Return what is being done, for an error's sentence."""
         return f"{self._doing} {self._bucket}/{record.key}"
 
-    def _stream(self, record: ObjectRecord, start: int, take: Callable[[bytes], None]) -> int:
-        """Take what comes and return where it ended; a connection that breaks after some bytes was a success, too."""
+    def _stream(
+        self, record: ObjectRecord, start: int, etag: str | None, take: Callable[[bytes], None]
+    ) -> tuple[int, str | None]:
+        """Take what comes and return where it ended, and its mark, which is to be ``etag`` where that is known.
+
+        A connection that breaks after some bytes was a success, too.
+        """
         position = start
         try:
             with self._source.open(self._bucket, record.key, start=start) as download:
                 if download.size not in {None, record.size}:
                     raise self._changed(record, f"it has {download.size} bytes, but {record.size} were listed")
+                if etag is not None and download.etag not in {None, etag}:
+                    raise self._changed(record, "it was replaced while it was read")
+                etag = download.etag
                 for block in download.blocks():
                     position += len(block)
                     if position > record.size:
@@ -87,7 +99,7 @@ class Reader:
                 raise
         if position == start:
             raise StorageError(Trouble.UNREACHABLE, self.what(record), "nothing arrives")
-        return position
+        return position, etag
 
     def _changed(self, record: ObjectRecord, how: str) -> StorageError:
         return StorageError(Trouble.CHANGED, self.what(record), how, advice=self._again)

@@ -60,6 +60,7 @@ def job(steps: int = 9, **changes: Any) -> dict[str, Any]:
 class FakeDownload:
     size: int | None
     content: bytes
+    etag: str | None = None
 
     def blocks(self) -> Iterator[bytes]:
         yield self.content

@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 import threading
 
+import pytest
+
 from shared.behind import behind
 from uploader.fingerprint import Running
 
@@ -62,7 +64,26 @@ def test_what_is_asked_for_in_between_is_as_of_then() -> None:
     assert digest.sha256 == hashlib.sha256(b"abcdef").hexdigest()
 
 
+class Broken:
+    """A digest that fails."""
+
+    def update(self, data: bytes, /) -> None:
+        raise MemoryError(len(data))
+
+
+def test_what_goes_wrong_is_told_to_whoever_waits() -> None:
+    with behind() as digests:
+        digests.update(Broken(), b"abc")
+        with pytest.raises(MemoryError):
+            digests.catch_up()
+
+
 def test_the_thread_ends_with_its_use() -> None:
-    with behind():
-        assert any(thread.name == "digest" for thread in threading.enumerate())
-    assert not any(thread.name == "digest" for thread in threading.enumerate())
+    with behind() as digests:
+        digests.update(Running(), b"abc")
+        assert _threads()
+    assert not _threads()
+
+
+def _threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("digest")]

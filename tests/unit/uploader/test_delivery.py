@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from shared.storage.body import Body
     from uploader.results import Verdict
     from uploader.rows import Row
 
@@ -182,6 +183,24 @@ def test_a_server_that_forgets_again_and_again_is_not_asked_for_ever(quay: Quay)
     assert isinstance(result, Later)
     assert quay.storage.count("create_upload") == 3
     assert quay.row().upload_url is None
+
+
+@pytest.mark.parametrize("taken", [0, 1_000_000])
+def test_a_server_that_takes_less_and_less_or_nothing_is_not_fed_for_ever(quay: Quay, taken: int) -> None:
+    """It says that all is well each time."""
+    quay.settle(LARGE)
+    asked: list[int] = []
+
+    def swallowing(url: str, offset: int, body: Body) -> int:
+        asked.append(offset)
+        assert len(asked) < 100
+        for _ in body.blocks():
+            pass
+        return min(offset, taken)
+
+    quay.storage.append = swallowing  # type: ignore[method-assign]
+    assert isinstance(quay.deliver(), Later)
+    assert KEY not in quay.storage.objects
 
 
 def test_an_upload_that_is_gone_because_it_became_the_object_is_not_sent_again(quay: Quay) -> None:

@@ -31,6 +31,7 @@ _BLOCK = 4
 class FakeDownload:
     size: int | None
     content: Iterator[bytes]
+    etag: str | None
 
     def blocks(self) -> Iterator[bytes]:
         return self.content
@@ -96,7 +97,8 @@ class FakeStorage:
                 self.on_block(key)
                 raise self.refused[key]
             content = self.served[key].pop(0) if self.served.get(key) else self.objects[key]
-            yield FakeDownload(len(content) if self.says_size else None, self._blocks(key, content, start))
+            etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
+            yield FakeDownload(len(content) if self.says_size else None, self._blocks(key, content, start), etag)
         finally:
             with self.lock:
                 self.busy -= 1

@@ -222,6 +222,17 @@ def test_an_object_that_changes_meanwhile(storage: FakeStorage, stages: Stages, 
     assert "It was changed meanwhile" in refusal(stages).sentence
 
 
+def test_an_object_that_is_replaced_while_a_broken_download_goes_on(storage: FakeStorage, stages: Stages) -> None:
+    """A record may hold no MD5, as large objects of the hosted service do: then nothing else tells the two apart."""
+    storage.with_md5 = False
+    storage.objects = {"cats/1.mp4": b"oldoldold"}
+    storage.broken = {"cats/1.mp4": [3]}
+    storage.served = {"cats/1.mp4": [b"oldoldold", b"newnewnew"]}
+    with pytest.raises(StorageError, match="it was replaced while it was read") as caught:
+        stages()
+    assert caught.value.trouble is Trouble.CHANGED
+
+
 def test_a_server_that_says_no_size(storage: FakeStorage, stages: Stages, target: Path) -> None:
     storage.with_md5 = storage.says_size = False
     storage.objects = {"cats/1.jpg": b"ten bytes.", "cats/2.jpg": b"ten bytes."}
