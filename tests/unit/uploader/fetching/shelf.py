@@ -34,6 +34,7 @@ _BLOCK = 4
 class Sent:
     size: int | None
     content: Iterator[bytes]
+    etag: str | None = None
 
     def blocks(self) -> Iterator[bytes]:
         return self.content
