@@ -25,6 +25,7 @@ NOBODY = 1 << 30
         (HERE, NOBODY, 0.0, False),
         (ELSEWHERE, NOBODY, 0.0, True),
     ],
+    ids=["it beats", "it is late", "it is silent", "it has ended", "it is another machine's"],
 )
 def test_who_lives(host: str, pid: int, silent: float, alive: bool) -> None:
     beat = Worker(worker="w", pid=pid, host=host, boot_id=boot_id(), beat=1, at=NOW - silent)

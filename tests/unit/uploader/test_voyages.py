@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -559,16 +559,19 @@ class Voyages(RuleBasedStateMachine):
 
     def _check_rest(self, manifest: Manifest) -> None:
         """Hold what it cost against what went wrong; then start once more: nothing is left to do."""
-        sizes = {
-            hashlib.sha256(state).hexdigest(): len(state) for states in self.trainer.states.values() for state in states
-        }
-        paths = {
-            hashlib.sha256(state).hexdigest(): path for path, states in self.trainer.states.items() for state in states
-        }
+        sizes: dict[str, int] = {}
+        # What was renamed is a state of both names.
+        paths: defaultdict[str, set[str]] = defaultdict(set)
+        for path, states in self.trainer.states.items():
+            for state in states:
+                digest = hashlib.sha256(state).hexdigest()
+                sizes[digest] = len(state)
+                paths[digest].add(path)
         for (key, digest), sent in self.storage.sent.items():
-            if digest in sizes and paths[digest] != LOG:
+            if digest in sizes and LOG not in paths[digest]:
                 again = sent - sizes[digest]
-                allowed = CHUNK * (self.kills + self.storage.hits) + self.excused[paths[digest]] * sizes[digest]
+                excused = sum(self.excused[path] for path in paths[digest])
+                allowed = CHUNK * (self.kills + self.storage.hits) + excused * sizes[digest]
                 assert again <= allowed, f"{again} bytes of {key} are sent again, {allowed} may be"
         before = self.storage.sent.copy()
         self._die()
