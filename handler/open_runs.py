@@ -1,4 +1,4 @@
-"""Whether an earlier handler may have left a run unfinished: most have not, and then nothing more has to be loaded."""
+"""Whether an earlier handler may have left anything unfinished: most have not, and then no more has to be loaded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from handler.trainer import live_trainers
 from shared.contract.session import Phase, Session
-from shared.layout import sessions
+from shared.layout import sessions, taken_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from shared.layout import SessionFolder
 
 
-def is_any_open(root: Path) -> bool:
-    """Return whether a session under ``root`` is not closed, or some trainer lives. What cannot be read may be open."""
+def is_any_open(root: Path, worker: str) -> bool:
+    """Return whether a session under ``root`` is not closed, some trainer lives, or ``worker`` has taken a job.
+
+    What cannot be read may be open.
+    """
     try:
-        return bool(live_trainers()) or any(map(_is_open, sessions(root)))
+        return taken_file(root, worker).exists() or bool(live_trainers()) or any(map(_is_open, sessions(root)))
     except OSError:
         return True
 

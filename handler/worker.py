@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 _STARTED_LOOK_SECONDS = 0.05
+# By then the SDK has posted an answer, or has given it up after three attempts.
+_POSTED_SECONDS = 20.0
 _LEAVING_LOOK_SECONDS = 0.2
 
 log = EventLog("handler")
@@ -76,16 +78,30 @@ class Worker:
                 return dict(await asyncio.shield(self._running.answer))
             return refusal(FerryError(ErrorCode.BUSY, "This worker is training already: send the job again later."))
         running = self._running = _Running(job, asyncio.get_running_loop().create_future())
+        posted = self._taken(job)
         try:
             self.last_answer = await self._answer(job)
         except asyncio.CancelledError:
+            posted()
             running.answer.set_result(refusal(FerryError(ErrorCode.CANCELLED, "The job was cancelled.")))
             raise
         finally:
             self._running = None
         running.answer.set_result(self.last_answer)
+        asyncio.get_running_loop().call_later(_POSTED_SECONDS, posted)
         # A copy, because the SDK takes the error out of what it is given.
         return dict(self.last_answer)
+
+    def _taken(self, job: Mapping[str, Any]) -> Callable[[], None]:
+        """Write down that a job of RunPod's queue was taken; return what is to be called when it has its answer."""
+        from handler import taken
+        from handler.wire import is_queue
+
+        job_id = job.get("id")
+        if not isinstance(job_id, str) or not is_queue(os.environ):
+            return lambda: None
+        taken.note(self.settings, job_id)
+        return lambda: taken.forget(self.settings, job_id)
 
     async def _answer(self, job: dict[str, Any]) -> dict[str, Any]:
         from handler.reception import run_job
@@ -102,10 +118,11 @@ class Worker:
     async def finish_left_over(self) -> Stop | None:
         """Bring the runs of an earlier handler to their end; return why to leave instead of going on, if so.
 
-        A worker of RunPod's queue keeps their jobs alive meanwhile and answers them.
+        A worker of RunPod's queue keeps their jobs alive meanwhile and answers them, and the one that had no run yet.
         """
         from handler.lifeline import lifeline
         from handler.recovery import finish_left_over
+        from handler.taken import answer_taken
         from handler.wire import is_queue
 
         stop = StopRequest()
@@ -113,8 +130,11 @@ class Worker:
         carried = lifeline(os.environ, self._clock) if is_queue(os.environ) else nullcontext()
         with ended_by_signals(stop):
             async with carried as line:
-                for answer in await finish_left_over(workshop, stop, line):
+                answers = await finish_left_over(workshop, stop, line)
+                for answer in answers:
                     log.info("run_finished", session=answer["session_id"], success=answer["success"])
+                if line is not None:
+                    await answer_taken(workshop, line, stop, {answer["session_id"] for answer in answers})
         return stop.reason
 
     def _workshop(self, send: Callable[[Mapping[str, Any]], None]) -> Workshop:
@@ -173,7 +193,7 @@ def main(arguments: Sequence[str]) -> int:
     never = threading.Event()
     with alone("handler", [settings.root], None, never.wait, _waiting), storage:
         worker = Worker(settings, storage)
-        if is_any_open(settings.root) and asyncio.run(worker.finish_left_over()) is not None:
+        if is_any_open(settings.root, settings.worker) and asyncio.run(worker.finish_left_over()) is not None:
             return 0
         return _serve(worker, local=local)
 
@@ -184,7 +204,7 @@ def _serve(worker: Worker, *, local: bool) -> int:
     # Again, after the SDK, which sets the root logger up in its own way when it is imported.
     configure(worker.settings.log_format)
     if not local:
-        threading.Thread(target=_beside_the_sdk, name="beside", daemon=True).start()
+        threading.Thread(target=_beside_the_sdk, args=(worker.settings,), name="beside", daemon=True).start()
     log.info("ready", pid=os.getpid())
     try:
         runpod.serverless.start({"handler": worker.handle})
@@ -232,7 +252,7 @@ def _is_leaving() -> bool:
     return scaler is not None and not scaler.is_alive()
 
 
-def _beside_the_sdk() -> None:
+def _beside_the_sdk(settings: Settings) -> None:
     """Load what the first job needs; then end the process as soon as the SDK has been told to stop and has no job.
 
     By itself it would wait for its long poll, up to 90 s, and a job that RunPod hands over meanwhile would be lost.
@@ -243,10 +263,13 @@ def _beside_the_sdk() -> None:
     # Not before it has forked its ping process, in which a module that is half imported would be locked for ever.
     while _scaler(signal.getsignal(signal.SIGTERM)) is None:
         look.wait(_STARTED_LOOK_SECONDS)
-    import handler.reception  # noqa: F401
+    import handler.reception
+    import handler.taken
 
     while not (_is_leaving() and _scaler(signal.getsignal(signal.SIGTERM)).current_occupancy() == 0):
         look.wait(_LEAVING_LOOK_SECONDS)
+    # The SDK counts a job until its answer is posted.
+    handler.taken.forget(settings)
     log.info("stopped")
     for child in multiprocessing.active_children():
         child.kill()

@@ -95,3 +95,8 @@ def workers_folder(root: Path) -> Path:
 def worker_file(root: Path, worker: str) -> Path:
     """Return the file by which the uploader of ``worker`` does."""
     return workers_folder(root) / f"{worker}.json"
+
+
+def taken_file(root: Path, worker: str) -> Path:
+    """Return the file in which the handler of ``worker`` writes down which job it has taken."""
+    return workers_folder(root) / f"{worker}.job"

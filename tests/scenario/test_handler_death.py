@@ -12,6 +12,7 @@ from local.queue.app import Loss
 from local.queue.heard import Kind
 from local.storage.faults import Fault
 from shared.contract.session import Outcome, Phase
+from shared.layout import taken_file
 from tests.scenario.stack import OUTPUTS, Stack, end, job, stack, until
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ def killed(worker: Stack, handler: subprocess.Popen[bytes]) -> int:
     return heard
 
 
+def taken(worker: Stack) -> bool:
+    """Return whether the handler has a job that it may not have answered."""
+    return taken_file(worker.root, "test-worker").exists()
+
+
 def answered(worker: Stack, job_id: str, since: int) -> list[Heard]:
     """Return what RunPod has heard since then until the result of the job came; nobody must have asked for another."""
     until(lambda: worker.queue.heard_of(Kind.RESULT, job_id), lambda: f"{worker.log()[-3000:]}\nthe result")
@@ -114,6 +120,39 @@ def test_the_next_handler_keeps_the_job_alive_and_answers_it_before_it_asks_for_
     saved = [line for line in log.splitlines() if line.startswith(b"Saved checkpoint to")]
     assert len(saved) == len(set(saved)) == 4
     until(lambda: len(worker.workers("handler")) == 2, "the SDK's one ping process")
+
+
+@pytest.mark.guarantee("handler-death", fault="the handler is killed before its job has a session")
+def test_a_job_whose_handler_died_before_anything_is_answered_as_interrupted(worker: Stack) -> None:
+    held = worker.server.faults.add(Fault(method="GET", path="/object/.*status.json", latency=60))
+    handler = worker.start_worker()
+    job_id = worker.send(job("early"))
+    until(lambda: worker.queue.heard_of(Kind.PING, job_id) and taken(worker), worker.log)
+    since = killed(worker, handler)
+    worker.server.faults.clear(held)
+    result = worker.result(job_id)
+    assert (result["status"], result["output"]["error_code"]) == ("FAILED", "interrupted")
+    assert "run the job again" in result["error"]
+    answered(worker, job_id, since)
+    assert worker.session() is None
+    assert not taken(worker)
+    again = worker.result(worker.send(job("early", steps=4)))
+    assert again["output"]["success"] is True
+
+
+@pytest.mark.guarantee("handler-death", fault="the handler is killed between the end of its run and its answer")
+def test_a_job_whose_handler_died_before_its_answer_was_posted_is_answered_from_the_bucket(worker: Stack) -> None:
+    worker.queue.fates.append(Loss.RESULT)
+    handler = worker.start_worker()
+    job_id = worker.send(job("late", steps=4))
+    until(lambda: worker.queue.heard_of(Kind.RESULT, job_id), worker.log)
+    since = killed(worker, handler)
+    result = worker.result(job_id)
+    output = result["output"]
+    assert (result["status"], output["success"], output["stored_answer"]) == ("COMPLETED", True, True)
+    answered(worker, job_id, since)
+    until(lambda: worker.queue.polls > 1, "the next question for a job")
+    assert not taken(worker)
 
 
 @pytest.mark.guarantee("handler-death", fault="the handler is killed while it stages the dataset")

@@ -26,15 +26,15 @@ def test_a_session_is_open_until_it_is_closed(tmp_path: Path, phase: Phase, is_o
     found = folder(tmp_path, "training_session_1")
     session(found, phase=phase).write(found.session_file)
     folder(tmp_path, "training_session_2")
-    assert is_any_open(tmp_path) is is_open
+    assert is_any_open(tmp_path, "worker") is is_open
 
 
 def test_a_trainer_that_lives_is_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not is_any_open(tmp_path)
+    assert not is_any_open(tmp_path, "worker")
     monkeypatch.setattr(handler.open_runs, "live_trainers", lambda: [(tmp_path, identify())])
-    assert is_any_open(tmp_path)
+    assert is_any_open(tmp_path, "worker")
 
 
 def test_a_session_that_cannot_be_read_may_be_open(tmp_path: Path) -> None:
     folder(tmp_path, "training_session_1").session_file.mkdir()
-    assert is_any_open(tmp_path)
+    assert is_any_open(tmp_path, "worker")

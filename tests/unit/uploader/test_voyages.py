@@ -111,6 +111,7 @@ class Voyages(RuleBasedStateMachine):
         self.dead = False
         self.kills = 0
         self.excused: Counter[str] = Counter()
+        self.intruder = 0
         self.noted: set[str] = set()
         self.must: set[str] = set()
         self.only_there: set[str] = set()
@@ -332,7 +333,9 @@ class Voyages(RuleBasedStateMachine):
         self._mortally(lambda: self._tick(waking))
 
     def _intrude(self, theirs: list[str], *, finished: bool) -> None:
-        epoch = 1 + int(str(self.storage.owner).rpartition("/")[2].partition(".")[0])
+        epoch = self.intruder = 1 + int(str(self.storage.owner).rpartition("/")[2].partition(".")[0])
+        # What is deleted while the prefix is another run's is not held for the case that somebody wishes it back.
+        self._forget_what_was_held()
         self.storage.set_aside(f"{PREFIX}/manifest.json")
         claim = Claim(epoch=epoch, token=f"theirs-{epoch}", session_id="another", worker="w", at=self.clock.now())
         self.storage.overwrite(f"{PREFIX}/claims/{epoch}.json", claim.dump())
@@ -447,7 +450,7 @@ class Voyages(RuleBasedStateMachine):
         holds = [carrier.hold for carrier in self.process.daemon.carriers if carrier.hold is not None]
         if any(not hold.office.is_rebuilding for hold in holds):
             self.only_there.clear()
-        if Stage.OPEN in self._stages():
+        if Stage.OPEN in self._stages() and any(hold.claim.epoch > self.intruder for hold in holds):
             whole = (path for path in CHECKPOINTS if self.trainer.is_whole(path))
             self.seen = {path: (self.trainer.output / path).read_bytes() for path in whole}
 

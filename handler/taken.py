@@ -1,0 +1,129 @@
+"""The job that this worker has taken, written down before anything else, so that RunPod hears of it whatever happens.
+
+From its opening to its closing the session stands for its job. Before, and from its closing until RunPod has the
+answer, a handler that is killed would leave a job behind that runs for ever as far as RunPod knows.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from handler.answer import from_manifest, refusal
+from handler.earlier import LARGEST_MANIFEST, STORAGE_PATIENCE
+from handler.left_over import NEVER_BEGAN
+from handler.masking import presentable
+from handler.threads import EndedEarlyError, in_thread
+from shared import keys
+from shared.contract.bucket import MANIFEST, Manifest
+from shared.contract.session import Outcome, Phase, Session
+from shared.contract.taken import Taken
+from shared.errors import ErrorCode, FerryError
+from shared.layout import sessions, taken_file
+from shared.log import EventLog
+from shared.secrecy import secrets_of
+from shared.storage.errors import StorageError
+from shared.storage.retry import call
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Container
+
+    from handler.lifeline import Lifeline
+    from handler.stop import StopRequest
+    from handler.workshop import Workshop
+    from shared.layout import SessionFolder
+    from shared.settings import Settings
+
+NEVER_ANSWERED = "The handler was killed before it had answered: send the job again."
+
+log = EventLog("handler")
+
+
+def note(settings: Settings, job_id: str) -> None:
+    """Write down that this worker has taken a job. A disk that refuses is the job's own trouble, soon enough."""
+    file = taken_file(settings.root, settings.worker)
+    with suppress(OSError):
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        Taken(job_id=job_id).write(file)
+
+
+def forget(settings: Settings, job_id: str | None = None) -> None:
+    """Take note that RunPod has its answer to the job that was taken, if that is ``job_id`` (None: whichever)."""
+    file = taken_file(settings.root, settings.worker)
+    with suppress(OSError):
+        known = Taken.read(file)
+        if known is not None and job_id in {None, known.job_id}:
+            file.unlink(missing_ok=True)
+
+
+async def answer_taken(workshop: Workshop, lifeline: Lifeline, stop: StopRequest, answered: Container[str]) -> None:
+    """Answer the job that an earlier handler of this worker took and for which no open session stands.
+
+    ``answered`` are the sessions whose jobs have just been answered. Once ``stop`` is asked for, that is left to the
+    next handler.
+    """
+    settings = workshop.settings
+    try:
+        known = Taken.read(taken_file(settings.root, settings.worker))
+    except OSError as error:
+        log.warning("taken_job_not_read", reason=error)
+        return
+    if known is None or stop.reason is not None:
+        return
+    folder, session = _session_of(known.job_id, settings)
+    if session is not None and session.phase is not Phase.CLOSED:
+        return
+    if not _is_settled(session, answered):
+        log.info("job_left_unanswered", job=known.job_id, session=session.session_id if session else None)
+        with suppress(EndedEarlyError):
+            await lifeline.carry(known.job_id, _answer(folder, session, workshop, stop), stop)
+    forget(settings, known.job_id)
+
+
+def _is_settled(session: Session | None, answered: Container[str]) -> bool:
+    """Return whether RunPod waits for nothing any more: it has the answer, or has cancelled the job itself."""
+    if session is None:
+        return False
+    cancelled = session.ending is not None and session.ending.outcome is Outcome.CANCELLED
+    return cancelled or session.session_id in answered
+
+
+async def _answer(
+    folder: SessionFolder | None, session: Session | None, workshop: Workshop, stop: StopRequest
+) -> dict[str, Any]:
+    """Return what the bucket tells of the job's run, else what its session does."""
+    if folder is None or session is None:
+        return refusal(FerryError(ErrorCode.INTERRUPTED, NEVER_BEGAN))
+    manifest = await in_thread(stop, lambda flag: _manifest(session, workshop, flag))
+    if manifest is not None and manifest.session_id == session.session_id:
+        answer = from_manifest(manifest, session.bucket, session.prefix, str(folder.output / session.name))
+    else:
+        code = session.ending.error_code if session.ending else None
+        error = session.ending.error if session.ending else None
+        answer = refusal(FerryError(code or ErrorCode.INTERRUPTED, error or NEVER_ANSWERED), session.session_id)
+    return dict(presentable(answer, secrets_of(workshop.environ)))
+
+
+def _manifest(session: Session, workshop: Workshop, stop: threading.Event) -> Manifest | None:
+    key = keys.join(session.prefix, MANIFEST)
+    try:
+        content = call(
+            lambda: workshop.storage.read(session.bucket, key, limit=LARGEST_MANIFEST),
+            STORAGE_PATIENCE,
+            clock=workshop.clock,
+            wait=stop.wait,
+        )
+    except StorageError as error:
+        log.warning("manifest_not_read", session=session.session_id, reason=error.sentence)
+        return None
+    return Manifest.parse(content) if content else None
+
+
+def _session_of(job_id: str, settings: Settings) -> tuple[SessionFolder | None, Session | None]:
+    """Return the newest session of a job on this worker."""
+    for folder in reversed(list(sessions(settings.root))):
+        session = Session.read(folder.session_file)
+        if session is not None and (session.job_id, session.worker) == (job_id, settings.worker):
+            return folder, session
+    return None, None
