@@ -27,7 +27,7 @@ from shared.storage.retry import call
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Container
+    from collections.abc import Container, Mapping
 
     from handler.lifeline import Lifeline
     from handler.stop import StopRequest
@@ -40,16 +40,21 @@ NEVER_ANSWERED = "The handler was killed before it had answered: send the job ag
 log = EventLog("handler")
 
 
-def note(settings: Settings, job_id: str) -> None:
-    """Write down that this worker has taken a job. A disk that refuses is the job's own trouble, soon enough."""
+def note(settings: Settings, job_id: str, answer: Mapping[str, Any] | None = None) -> None:
+    """Write down that this worker has taken a job, and its ``answer`` before RunPod gets it.
+
+    A disk that refuses is the job's own trouble, soon enough.
+    """
     file = taken_file(settings.root, settings.worker)
+    # Links are secrets as long as they work.
+    known = None if answer is None else {name: told for name, told in answer.items() if name != "links"}
     with suppress(OSError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        Taken(job_id=job_id).write(file)
+        Taken(job_id=job_id, answer=known).write(file)
 
 
 def forget(settings: Settings, job_id: str | None = None) -> None:
-    """Take note that RunPod has its answer to the job that was taken, if that is ``job_id`` (None: whichever)."""
+    """Take note that RunPod waits for the job that was taken no more, if that is ``job_id`` (None: whichever)."""
     file = taken_file(settings.root, settings.worker)
     with suppress(OSError):
         known = Taken.read(file)
@@ -77,7 +82,7 @@ async def answer_taken(workshop: Workshop, lifeline: Lifeline, stop: StopRequest
     if not _is_settled(session, answered):
         log.info("job_left_unanswered", job=known.job_id, session=session.session_id if session else None)
         with suppress(EndedEarlyError):
-            await lifeline.carry(known.job_id, _answer(folder, session, workshop, stop), stop)
+            await lifeline.carry(known.job_id, _answer(known, folder, session, workshop, stop), stop)
     forget(settings, known.job_id)
 
 
@@ -90,9 +95,11 @@ def _is_settled(session: Session | None, answered: Container[str]) -> bool:
 
 
 async def _answer(
-    folder: SessionFolder | None, session: Session | None, workshop: Workshop, stop: StopRequest
+    known: Taken, folder: SessionFolder | None, session: Session | None, workshop: Workshop, stop: StopRequest
 ) -> dict[str, Any]:
-    """Return what the bucket tells of the job's run, else what its session does."""
+    """Return the answer that was written down, else what the bucket tells of the run, else what its session does."""
+    if known.answer is not None:
+        return {**known.answer, "stored_answer": True}
     if folder is None or session is None:
         return refusal(FerryError(ErrorCode.INTERRUPTED, NEVER_BEGAN))
     manifest = await in_thread(stop, lambda flag: _manifest(session, workshop, flag))

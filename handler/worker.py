@@ -72,36 +72,32 @@ class Worker:
 
     async def handle(self, job: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to ``job``, as the SDK wants it. The same job once more gets the same answer."""
+        from handler import taken
+
         if self._running is not None:
             if self._running.is_of(job):
                 log.info("job_joined", job=job["id"])
                 return dict(await asyncio.shield(self._running.answer))
             return refusal(FerryError(ErrorCode.BUSY, "This worker is training already: send the job again later."))
         running = self._running = _Running(job, asyncio.get_running_loop().create_future())
-        posted = self._taken(job)
+        job_id = _queued(job)
+        if job_id is not None:
+            taken.note(self.settings, job_id)
         try:
             self.last_answer = await self._answer(job)
         except asyncio.CancelledError:
-            posted()
+            taken.forget(self.settings, job_id)
             running.answer.set_result(refusal(FerryError(ErrorCode.CANCELLED, "The job was cancelled.")))
             raise
         finally:
             self._running = None
         running.answer.set_result(self.last_answer)
-        asyncio.get_running_loop().call_later(_POSTED_SECONDS, posted)
+        if job_id is not None:
+            # It may be that RunPod has never got it, should this process be killed now.
+            taken.note(self.settings, job_id, self.last_answer)
+            asyncio.get_running_loop().call_later(_POSTED_SECONDS, taken.forget, self.settings, job_id)
         # A copy, because the SDK takes the error out of what it is given.
         return dict(self.last_answer)
-
-    def _taken(self, job: Mapping[str, Any]) -> Callable[[], None]:
-        """Write down that a job of RunPod's queue was taken; return what is to be called when it has its answer."""
-        from handler import taken
-        from handler.wire import is_queue
-
-        job_id = job.get("id")
-        if not isinstance(job_id, str) or not is_queue(os.environ):
-            return lambda: None
-        taken.note(self.settings, job_id)
-        return lambda: taken.forget(self.settings, job_id)
 
     async def _answer(self, job: dict[str, Any]) -> dict[str, Any]:
         from handler.reception import run_job
@@ -220,6 +216,14 @@ def _answer(answer: Mapping[str, Any]) -> int:
     """Print the answer as the last line, and return the exit code that goes with it."""
     print(json.dumps(answer), flush=True)
     return 0 if answer.get("success") else 1
+
+
+def _queued(job: Mapping[str, Any]) -> str | None:
+    """Return the id of a job that RunPod's queue waits for; None for any other."""
+    from handler.wire import is_queue
+
+    job_id = job.get("id")
+    return job_id if isinstance(job_id, str) and is_queue(os.environ) else None
 
 
 def _sender(job: dict[str, Any]) -> Callable[[Mapping[str, Any]], None]:

@@ -14,7 +14,7 @@ from shared.contract.upload import Upload
 from shared.layout import sessions
 from shared.log import EventLog
 from uploader.requests import asked_for
-from uploader.run import ADOPTED, drain_token, session_run
+from uploader.run import ADOPTED, answered_token, drain_token, session_run
 from uploader.session_view import was_refused
 from uploader.silence import SILENCE_SECONDS, Silence
 from uploader.standing import Standing
@@ -124,11 +124,12 @@ class Discovery:
         """Return whether nothing more is to be done for a session as it is now."""
         if was_refused(session):
             return True
-        if upload is None or upload.attempt != session.attempt or upload.receipt is None:
+        answered = answered_token(upload, session.attempt)
+        if answered is None:
             return False
         # Another worker has closed it for us; only a handler that moves after that says that it goes on.
-        closed = upload.receipt.token == ADOPTED and folder.path not in self._finished
-        return closed or upload.receipt.token == drain_token(session, self._world.worker)
+        closed = answered == ADOPTED and folder.path not in self._finished
+        return closed or answered == drain_token(session, self._world.worker)
 
     def _is_ours(self, folder: SessionFolder, session: Session) -> bool:
         """Return whether a session is this worker's, or its own worker has fallen silent and left something."""

@@ -15,6 +15,7 @@ from shared.contract.session import Session
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from shared.contract.upload import Upload
     from shared.layout import SessionFolder
 
 STATE_FOLDER = ".uploader"
@@ -83,6 +84,13 @@ class Run:
     def known_claims(self) -> list[Claim]:
         """Return the newest claim of each worker that has ever carried this run."""
         return [claim for path in self.state.glob("claim.*.json") if (claim := Claim.read(path))]
+
+
+def answered_token(upload: Upload | None, attempt: int) -> str | None:
+    """Return the token of the drain that an uploader has answered in this attempt of a session, if any."""
+    if upload is None or upload.receipt is None or upload.attempt != attempt:
+        return None
+    return upload.receipt.token
 
 
 def drain_token(session: Session, worker: str) -> str | None:

@@ -9,7 +9,7 @@ from shared.contract.session import Outcome, Phase, Session
 from shared.contract.upload import Upload
 from uploader.observer import Circumstances, saved_by_path
 from uploader.open_files import can_see
-from uploader.run import drain_token
+from uploader.run import answered_token, drain_token
 
 if TYPE_CHECKING:
     from uploader.run import Run
@@ -55,10 +55,8 @@ class SessionView:
     @property
     def is_answered(self) -> bool:
         """Return whether somebody, we ourselves or another worker's uploader, has answered that drain."""
-        upload = Upload.read(self._run.upload_file)
-        if upload is None or upload.receipt is None or upload.attempt != self._run.attempt:
-            return False
-        return upload.receipt.token == self.drain_token
+        answered = answered_token(Upload.read(self._run.upload_file), self._run.attempt)
+        return answered is not None and answered == self.drain_token
 
     @property
     def was_refused(self) -> bool:

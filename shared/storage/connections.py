@@ -81,7 +81,7 @@ class Connections:
             return connection, self._exchanged(
                 connection, method, url.removeprefix(server), headers, blocks or iter(())
             )
-        except BaseException:
+        except BaseException:  # The body may raise anything; no connection must be missing afterwards.
             self._given_back(connection, False)
             raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from shared.clock import SystemClock
@@ -64,7 +65,7 @@ class Reader:
         position, etag = start, None
         while position < record.size:
             position, etag = call(
-                lambda: self._stream(record, position, etag, take),  # noqa: B023 - it is called before the next round
+                partial(self._stream, record, position, etag, take),
                 self._patience,
                 clock=SystemClock(),
                 wait=self._stop.wait,

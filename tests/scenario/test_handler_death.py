@@ -17,7 +17,7 @@ from tests.scenario.stack import OUTPUTS, Stack, end, job, stack, until
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     import psutil
@@ -81,6 +81,21 @@ def answered(worker: Stack, job_id: str, since: int) -> list[Heard]:
     return heard[: result + 1]
 
 
+def interrupted(worker: Stack, name: str, read: str, reached: Callable[[], bool]) -> str:
+    """Kill the handler while Storage keeps it waiting for what it reads; return the job, of which RunPod is told so."""
+    held = worker.server.faults.add(Fault(method="GET", path=read, latency=60))
+    handler = worker.start_worker()
+    job_id = worker.send(job(name))
+    until(lambda: reached() and worker.queue.heard_of(Kind.PING, job_id), worker.log)
+    since = killed(worker, handler)
+    worker.server.faults.clear(held)
+    result = worker.result(job_id)
+    assert (result["status"], result["output"]["error_code"]) == ("FAILED", "interrupted")
+    assert "run the job again" in result["error"]
+    answered(worker, job_id, since)
+    return job_id
+
+
 def wire(heard: Iterable[Heard], job_id: str) -> set[str]:
     """Return the forms in which a job was spoken of: RunPod must not be able to tell them from the SDK's."""
     about = [each for each in heard if job_id in each.jobs or each.kind is Kind.STOP]
@@ -124,16 +139,7 @@ def test_the_next_handler_keeps_the_job_alive_and_answers_it_before_it_asks_for_
 
 @pytest.mark.guarantee("handler-death", fault="the handler is killed before its job has a session")
 def test_a_job_whose_handler_died_before_anything_is_answered_as_interrupted(worker: Stack) -> None:
-    held = worker.server.faults.add(Fault(method="GET", path="/object/.*status.json", latency=60))
-    handler = worker.start_worker()
-    job_id = worker.send(job("early"))
-    until(lambda: worker.queue.heard_of(Kind.PING, job_id) and taken(worker), worker.log)
-    since = killed(worker, handler)
-    worker.server.faults.clear(held)
-    result = worker.result(job_id)
-    assert (result["status"], result["output"]["error_code"]) == ("FAILED", "interrupted")
-    assert "run the job again" in result["error"]
-    answered(worker, job_id, since)
+    interrupted(worker, "early", "/object/.*status.json", lambda: taken(worker))
     assert worker.session() is None
     assert not taken(worker)
     again = worker.result(worker.send(job("early", steps=4)))
@@ -157,16 +163,7 @@ def test_a_job_whose_handler_died_before_its_answer_was_posted_is_answered_from_
 
 @pytest.mark.guarantee("handler-death", fault="the handler is killed while it stages the dataset")
 def test_a_job_whose_handler_died_in_staging_is_answered_as_interrupted(worker: Stack) -> None:
-    held = worker.server.faults.add(Fault(method="GET", path="/object/.*photographs/", latency=60))
-    handler = worker.start_worker()
-    job_id = worker.send(job("staged"))
-    until(lambda: worker.phase() is Phase.STAGING and worker.queue.heard_of(Kind.PING, job_id), worker.log)
-    since = killed(worker, handler)
-    worker.server.faults.clear(held)
-    result = worker.result(job_id)
-    assert (result["status"], result["output"]["error_code"]) == ("FAILED", "interrupted")
-    assert "run the job again" in result["error"]
-    answered(worker, job_id, since)
+    job_id = interrupted(worker, "staged", "/object/.*photographs/", lambda: worker.phase() is Phase.STAGING)
     assert worker.queue.queue.jobs[job_id].results == 1
     assert worker.trainers() == []
 

@@ -81,6 +81,15 @@ def test_a_job_whose_session_is_closed_is_answered_from_the_bucket(made: Place) 
     assert not is_noted(made)
 
 
+def test_an_answer_that_was_written_down_is_given_whatever_else_is_known(made: Place) -> None:
+    """As a refusal, which has no session, or an answer from a bucket that another worker has filled."""
+    told = {"success": True, "session_id": "elsewhere", "links": [{"url": "https://a.test/?token=secret"}]}
+    note(made.workshop.settings, JOB, told)
+    assert b"secret" not in taken_file(made.root, made.workshop.settings.worker).read_bytes()
+    assert posted(made) == {JOB: {"success": True, "session_id": "elsewhere", "stored_answer": True}}
+    assert not is_noted(made)
+
+
 @pytest.mark.parametrize("another", [False, True])
 def test_a_session_without_a_manifest_of_its_own_speaks_for_itself(made: Place, another: bool) -> None:
     left(made, bucket="outputs", prefix="run/tabby", ending=ending(Outcome.FAILED, ErrorCode.NAN_LOSS, "It diverged."))

@@ -198,7 +198,7 @@ def test_a_server_that_takes_less_and_less_or_nothing_is_not_fed_for_ever(quay: 
             pass
         return min(offset, taken)
 
-    quay.storage.append = swallowing  # type: ignore[method-assign]
+    quay.storage.append = swallowing  # type: ignore[method-assign]  # all is well, says the server
     assert isinstance(quay.deliver(), Later)
     assert KEY not in quay.storage.objects
 

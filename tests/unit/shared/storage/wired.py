@@ -81,9 +81,10 @@ class Server:
             while head := _head(coming):
                 self.requests.append(head)
                 answer = self._answers.pop(0)
-                if answer.reads_body and (length := _length(head)):
-                    self.bodies.append(coming.read(length))
-                stream.sendall(answer.content)
+                with suppress(OSError):  # A client that has hung up in the middle of its body hears nothing.
+                    if answer.reads_body and (length := _length(head)):
+                        self.bodies.append(coming.read(length))
+                    stream.sendall(answer.content)
                 if answer.hangs_up:
                     return
 
