@@ -86,8 +86,8 @@ class Bulletin:
         self.upload = fresh
         try:
             self._run.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self._is_anothers(hold):
-                fresh.write(self._run.upload_file)
+            # An fsync can last long, and who is frozen meanwhile wakes up in the past: it is asked after that.
+            fresh.write(self._run.upload_file, unless=lambda: self._is_anothers(hold))
         except OSError as error:
             self._world.disk.note(error)
             if self._unwritten != error.strerror:
@@ -97,7 +97,7 @@ class Bulletin:
             self._unwritten = None
 
     def _is_anothers(self, hold: Hold | None) -> bool:
-        """Return whether somebody who came later has written there: who was frozen wakes up in the past."""
+        """Return whether somebody who came later has written there."""
         there = Upload.read(self._run.upload_file)
         if there is None or there.worker == self._world.worker:
             return False

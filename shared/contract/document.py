@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from shared.atomic import write_atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -53,6 +54,6 @@ class Document(Record):
         """Return the document as UTF-8 JSON."""
         return self.model_dump_json(indent=1).encode() + b"\n"
 
-    def write(self, path: Path) -> None:
-        """Put the document at ``path``, atomically. Raises OSError when the disk refuses."""
-        write_atomic(path, self.dump())
+    def write(self, path: Path, unless: Callable[[], bool] | None = None) -> None:
+        """Put the document at ``path``, atomically, unless ``unless`` holds. Raises OSError when the disk refuses."""
+        write_atomic(path, self.dump(), unless=unless)

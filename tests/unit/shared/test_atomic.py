@@ -25,6 +25,23 @@ def test_the_new_content_takes_the_place_of_the_old(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_an_objection_at_the_last_moment_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+    beside = set[bytes]()
+
+    def objection() -> bool:
+        beside.update(file.read_bytes() for file in tmp_path.iterdir())
+        return True
+
+    write_atomic(path, b"new", unless=objection)
+    assert beside == {b"old", b"new"}, "it was asked when nothing but the name was missing"
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    write_atomic(path, b"new", unless=lambda: False)
+    assert path.read_bytes() == b"new"
+
+
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_disk_that_refuses_leaves_the_old_one_and_nothing_else(
     tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch

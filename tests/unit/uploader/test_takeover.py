@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -472,6 +473,31 @@ def test_a_frozen_owner_says_nothing_about_a_session_that_is_another_workers_by_
         assert (told(folder).worker, told(folder).attempt) == ("b", 2)
     assert len(harbour.storage.calls) == asked
     assert fleet.workers["a"].daemon.carriers == ()
+
+
+@pytest.mark.guarantee("one-writer", fault="the owner is frozen while its disk takes its word on the run")
+def test_what_a_frozen_owner_was_saying_does_not_replace_the_later_word(
+    harbour: Harbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(harbour, "a", "b")
+    folder = harbour.session(worker="a")
+    write(folder.output / "a.txt", "a")
+    fleet.until(lambda: harbour.content("outputs/a.txt") == b"a", "a")
+    fsync, frozen = os.fsync, list[str]()
+
+    def freeze(descriptor: int) -> None:
+        fsync(descriptor)
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        if name.startswith(".upload.json.") and not frozen:
+            frozen.append(name)
+            fleet.until(lambda: receipt(folder) == ADOPTED, "b")
+
+    monkeypatch.setattr(os, "fsync", freeze)
+    write(folder.output / "b.txt", "b")
+    fleet.until(lambda: frozen, "a")
+    assert (told(folder).worker, receipt(folder)) == ("b", ADOPTED)
+    fleet.tick("a", "b", count=5)
+    assert (told(folder).worker, receipt(folder)) == ("b", ADOPTED)
 
 
 # Being seen to live
