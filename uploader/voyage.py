@@ -121,6 +121,9 @@ class Voyage:
         wished = wishes(self._run.requests, "retry")
         if wished and self.hold.ledger.revive():
             log.info("retrying", session=self._run.session_id)
+        if wished and self.stage is Stage.CLOSED:
+            # Somebody doubts it: its last word is said once more, and if it cannot be said, that is found out.
+            self.stage = Stage.OPEN
         take_away(wished)
         drain = self._view.drain_token
         last_look = now.ended and drain != self._drain_seen

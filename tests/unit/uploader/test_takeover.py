@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.contract.bucket import Status
+from shared.contract.bucket import Claim, Status
 from shared.contract.session import DrainRequest, Ending, Outcome, Phase, Saved, Session
 from shared.contract.upload import Upload
 from shared.errors import ErrorCode
+from shared.storage.body import BytesBody
 from shared.storage.errors import Trouble
 from tests.unit.uploader.fleet import Fleet, receipt, told
 from tests.unit.uploader.harbour import Berth, Harbour, safetensors, write
@@ -678,6 +679,32 @@ def test_a_watched_folder_whose_prefix_had_another_run_since_is_carried_again_wh
     again.until(lambda: again.carrier.stage is Stage.CLOSED)
     assert harbour.content("outputs/a.txt") == b"mine"
     assert again.carrier.upload.refused is None
+
+
+@pytest.mark.parametrize("hurry", [True, False])
+@pytest.mark.parametrize("names", [["a.txt"], []], ids=["with a file", "without any"])
+def test_a_closed_run_of_a_watched_folder_notices_that_it_lost_its_prefix_when_somebody_wishes_it(
+    harbour: Harbour, names: list[str], *, hurry: bool
+) -> None:
+    berth = watched_by(harbour, "a", hurry=hurry)
+    for name in names:
+        write(berth.run.output / name, "mine")
+    berth.until(lambda: berth.carrier.stage is Stage.CLOSED)
+    theirs = Claim(epoch=2, token="theirs", session_id="another", worker="w", at=harbour.clock.now())
+    harbour.storage.remove(BUCKET, [f"run/pictures/{key}" for key in ("manifest.json", "outputs/a.txt")])
+    harbour.storage.put(
+        BUCKET, "run/pictures/claims/2.json", BytesBody(theirs.dump()), content_type="application/json", metadata={}
+    )
+    berth.tick(30)
+    assert berth.carrier.stage is Stage.CLOSED
+    leave(berth.run.requests, "retry")
+    berth.until(lambda: berth.carrier.stage is Stage.REFUSED)
+    leave(berth.run.requests, "retry")
+    berth.until(lambda: berth.carrier.stage is Stage.CLOSED)
+    manifest = harbour.manifest()
+    assert manifest is not None
+    assert (manifest.session_id, [entry.path for entry in manifest.files]) == (berth.run.session_id, names)
+    assert all(harbour.content(f"outputs/{name}") == b"mine" for name in names)
 
 
 def test_a_session_whose_worker_was_refused_for_good_asks_for_nothing_any_more(harbour: Harbour) -> None:
