@@ -79,7 +79,8 @@ class Daemon:
                     moved, still = self.movement(), Deadline(self._clock, LEAVE_SECONDS)
                 if self.at_rest or still.passed():
                     return
-            self._bell.wait(self._wake, self._world.settings.poll_seconds)
+            calm = all(carrier.idle for carrier in self.carriers)
+            self._bell.wait(self._wake, self._world.settings.poll_seconds, calm=calm)
 
     def movement(self) -> tuple[int, int]:
         """Return bytes and files that have reached Storage; it stands still when nothing moves."""

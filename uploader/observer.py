@@ -18,7 +18,7 @@ from uploader.kinds import WEIGHTS, Kind, Nature, ignored, key_of, named_step, n
 from uploader.logged import Logged
 from uploader.paths import printable
 from uploader.rows import Settled
-from uploader.scan import Folders, Seen, Version, files, look
+from uploader.scan import Seen, Tree, Version, look
 from uploader.settle import Proof, is_torn
 from uploader.settling import Settling, is_empty_journal
 from uploader.states import State
@@ -81,7 +81,7 @@ class Observer:
         self._clock = clock
         self._grips = grips
         self._skip = partial(ignored, exclude=settings.exclude, name=run.name)
-        self._folders = Folders(run.output, self._skip)
+        self._tree = Tree(run.output, self._skip)
         self._settling = Settling(run, settings, clock, opened, grips)
         self._growing = Growing(run.output, settings.log_seconds)
         self._familiar = Familiar()
@@ -131,11 +131,12 @@ class Observer:
             self._familiar.clear()
             self._visited.clear()
         full = everything or self._next_full_pass is None or monotonic >= self._next_full_pass
-        for folder in self._folders.changed(everything=full, now_ns=int(self._clock.now() * 1e9)):
+        now_ns = int(self._clock.now() * 1e9)
+        for folder, files in self._tree.changed(everything=full, now_ns=now_ns, familiar=self._familiar.knows):
             # A folder that could not be read before says so again if it still cannot.
             self._ledger.cleared(folder)
             self._recall(folder)
-            for seen in files(self._run.output, folder, self._skip, self._familiar.knows):
+            for seen in files:
                 self._notice(seen, self._ledger.known(seen.path))
         if full:
             pause = max(FULL_PASS_SECONDS, len(self._familiar) / FULL_PASS_FILES_PER_SECOND)
@@ -183,12 +184,14 @@ class Observer:
                 self._record(seen.path, seen.version, proof, now)
 
     def _whole_one_waits(self, torn: Seen) -> bool:
-        """Return whether another file that had this path before, a whole one, is kept and waits."""
+        """Return whether another file that had this path before, a whole one, is kept as it was and waits."""
         known = self._ledger.file(torn.path)
         if known is None or known.state not in {State.READY, State.SENDING}:
             return False
-        other = known.version.inode != torn.version.inode
-        return other and (known.source is not None or self._grips.holds(torn.path, known.version.inode))
+        held = self._grips.look(torn.path, known.version.inode)
+        # One that was written over before its name was taken can be sent no more.
+        kept = known.source is not None or (held is not None and held.version == known.version)
+        return kept and known.version.inode != torn.version.inode
 
     def _torn(self, path: str, proof: Proof, now: Circumstances) -> bool:
         weights = nature(path, self._run.name).kind in WEIGHTS

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 # FAT and some network file systems count in two seconds.
@@ -57,85 +58,80 @@ def look(root: Path, path: str) -> Seen | None:
         return _hidden(path, error)
 
 
-class Folders:
-    """The folders below a root. A folder whose mtime stands still is not listed again to find its sub-folders."""
-
-    def __init__(self, root: Path, skip: Callable[[str], bool]) -> None:
-        self._root = root
-        self._skip = skip
-        self._known: dict[str, tuple[int, tuple[str, ...]]] = {}
-
-    def changed(self, *, everything: bool, now_ns: int) -> Iterator[str]:
-        """Yield the folders whose entries may have changed since the last call; the root itself is ``""``.
-
-        ``everything`` yields them all. A folder that changed within the file system's own time resolution of
-        ``now_ns`` (Unix nanoseconds) is yielded again, because a further change might not show in its mtime.
-        """
-        waiting = [""]
-        while waiting:
-            folder = waiting.pop()
-            try:
-                mtime = (self._root / folder).stat().st_mtime_ns
-                known = self._known.get(folder)
-                fresh = known is None or known[0] != mtime or abs(now_ns - mtime) < _TIME_RESOLUTION_NS
-                if fresh or everything or known is None:
-                    known = self._known[folder] = (mtime, self._inner(folder))
-                    yield folder
-            except (FileNotFoundError, NotADirectoryError):
-                self._known.pop(folder, None)
-                continue
-            except OSError:
-                # What is wrong with it, ``files`` says.
-                self._known.pop(folder, None)
-                yield folder
-                continue
-            waiting.extend(known[1])
-
-    def _inner(self, folder: str) -> tuple[str, ...]:
-        with os.scandir(self._root / folder) as entries:
-            paths = [_join(folder, entry.name) for entry in entries if _is_folder(entry)]
-        return tuple(path for path in paths if not self._skip(path))
-
-
 def _nothing(_path: str, _status: os.stat_result) -> bool:
     return False
 
 
-def files(
-    root: Path,
-    folder: str,
-    skip: Callable[[str], bool],
-    familiar: Callable[[str, os.stat_result], bool] = _nothing,
-) -> Iterator[Seen]:
-    """Yield what lies directly in ``folder``, folders left out. A file that vanishes meanwhile is passed over.
+class Tree:
+    """What lies below a root. A folder whose mtime stands still is not listed again."""
 
-    What is ``familiar`` is passed over, too: of ten thousand files nearly all are, at nearly every look. Of a folder
-    that cannot be read, the folder itself is yielded, as something strange. Raises OSError where the whole tree cannot
-    be read.
-    """
-    try:
-        entries = os.scandir(root / folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        if not folder:
-            raise
-        yield _hidden(folder, error)
-        return
-    with entries:
-        for entry in entries:
-            if _is_folder(entry):
+    def __init__(self, root: Path, skip: Callable[[str], bool]) -> None:
+        self._root = root
+        self._skip = skip
+        # The mtime of each folder when it was last listed, and the folders in it.
+        self._known: dict[str, tuple[int, tuple[str, ...]]] = {}
+
+    def changed(
+        self, *, everything: bool, now_ns: int, familiar: Callable[[str, os.stat_result], bool] = _nothing
+    ) -> Iterator[tuple[str, Iterator[Seen]]]:
+        """Yield the folders whose entries may have changed since the last call, and of each the files right in it.
+
+        The root itself is ``""``. ``everything`` yields all folders. One that changed within the file system's own time
+        resolution of ``now_ns`` (Unix nanoseconds) is yielded again, because a further change might not show in its
+        mtime. What is ``familiar`` is passed over: of ten thousand files nearly all are, at nearly every look. A file
+        that vanishes meanwhile is passed over, too. Of a folder that cannot be read, the folder itself is what it
+        holds, as something strange. Raises OSError where the whole tree cannot be read.
+        """
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            # Whoever breaks off in the middle of a folder finds it changed the next time, too.
+            before, inner = self._known.pop(folder, (None, ()))
+            try:
+                mtime = (self._root / folder).stat().st_mtime_ns
+                fresh = before != mtime or abs(now_ns - mtime) < _TIME_RESOLUTION_NS
+                entries = os.scandir(self._root / folder) if fresh or everything else None
+            except (FileNotFoundError, NotADirectoryError):
                 continue
+            except OSError as error:
+                if not folder:
+                    raise
+                yield folder, iter((_hidden(folder, error),))
+                continue
+            if entries is not None:
+                found: list[str] = []
+                with entries:
+                    files = self._files(folder, entries, found, familiar)
+                    yield folder, files
+                    # The folders among them are to be found whether anybody asked for the files or not.
+                    deque(files, maxlen=0)
+                inner = tuple(found)
+            self._known[folder] = mtime, inner
+            waiting.extend(inner)
+
+    def _files(
+        self,
+        folder: str,
+        entries: Iterable[os.DirEntry[str]],
+        found: list[str],
+        familiar: Callable[[str, os.stat_result], bool],
+    ) -> Iterator[Seen]:
+        """Yield the files among ``entries``, and put the folders among them into ``found``."""
+        for entry in entries:
             path = _join(folder, entry.name)
+            if _is_folder(entry):
+                if not self._skip(path):
+                    found.append(path)
+                continue
             try:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
             except OSError as error:
-                if not skip(path):
+                if not self._skip(path):
                     yield _hidden(path, error)
                 continue
-            if not familiar(path, status) and not skip(path):
+            if not familiar(path, status) and not self._skip(path):
                 yield seen_of(path, status)
 
 

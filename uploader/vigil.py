@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from uploader.kinds import Kind, ignored, nature
-from uploader.scan import Folders, files
+from uploader.scan import Tree
 
 if TYPE_CHECKING:
     from shared.settings import UploadSettings
@@ -27,12 +27,12 @@ class Vigil:
         self._grips = grips
         self._limit = settings.spool_bytes
         self._skip = partial(ignored, exclude=settings.exclude, name=run.name)
-        self._folders = Folders(run.output, self._skip)
+        self._tree = Tree(run.output, self._skip)
 
     def look(self) -> None:
         """Take hold of what is new; of what has been deleted, let go of the oldest beyond ``SPOOL_BYTES``."""
-        for folder in self._folders.changed(everything=False, now_ns=time.time_ns()):
-            for seen in sorted(files(self._run.output, folder, self._skip), key=lambda seen: -seen.version.mtime_ns):
+        for _, files in self._tree.changed(everything=False, now_ns=time.time_ns()):
+            for seen in sorted(files, key=lambda seen: -seen.version.mtime_ns):
                 if nature(seen.path, self._run.name).kind is Kind.CHECKPOINT and not seen.strange:
                     self._grips.take(seen.path, seen.version.inode)
         left = self._limit

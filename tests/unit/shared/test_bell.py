@@ -76,6 +76,21 @@ def test_a_wait_ends_when_woken_or_after_its_time(rung_long_ago: Path) -> None:
     assert wake.waits == waited + 1
 
 
+def test_who_is_calm_is_woken_less_often_and_hears_it_all_the_same(rung_long_ago: Path) -> None:
+    clock = FakeClock()
+
+    def pass_time(seconds: float) -> None:
+        clock.passed += seconds
+        if clock.passed > 1:
+            ring(rung_long_ago)
+
+    bell, wake = Bell(rung_long_ago, clock), Wake(pass_time)
+    bell.wait(wake, 3600, calm=True)
+    assert 1 < clock.passed < 1.5
+    assert wake.waits <= 6
+    assert bell.heard()
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_without_a_root_it_never_rings(tmp_path: Path, is_there: bool) -> None:
     root = None if is_there else tmp_path / "nowhere"

@@ -10,10 +10,12 @@ import pytest
 
 from tests.unit.uploader.harbour import write
 from uploader.kinds import ignored
-from uploader.scan import Folders, files, look
+from uploader.scan import Tree, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from uploader.scan import Seen
 
 LATER = 10**12
 
@@ -22,42 +24,80 @@ def now_ns(later: int = 0) -> int:
     return time.time_ns() + later
 
 
+def walked(tree: Tree, *, everything: bool = False, later: int = 0) -> list[str]:
+    """Return the folders that a tree yields; nobody asks for the files in them."""
+    return [folder for folder, _ in tree.changed(everything=everything, now_ns=now_ns(later))]
+
+
+def seen_in(tree: Tree) -> list[Seen]:
+    return [seen for _, files in tree.changed(everything=True, now_ns=now_ns()) for seen in files]
+
+
 def test_hidden_folders_are_not_entered_and_links_not_followed(tmp_path: Path) -> None:
     write(tmp_path / "a/b/c.txt", "c")
     write(tmp_path / ".hidden/d.txt", "d")
     (tmp_path / "link").symlink_to(tmp_path / "a")
-    folders = Folders(tmp_path, ignored)
-    assert sorted(folders.changed(everything=True, now_ns=now_ns())) == ["", "a", "a/b"]
-    assert [(seen.path, seen.strange) for seen in files(tmp_path, "", ignored)] == [("link", "a symbolic link")]
+    assert sorted(walked(Tree(tmp_path, ignored), everything=True)) == ["", "a", "a/b"]
+    seen = {each.path: each.strange for each in seen_in(Tree(tmp_path, ignored))}
+    assert seen == {"link": "a symbolic link", "a/b/c.txt": None}
 
 
 def test_a_folder_that_stands_still_is_passed_over(tmp_path: Path) -> None:
     write(tmp_path / "a/b.txt", "b")
-    folders = Folders(tmp_path, ignored)
-    list(folders.changed(everything=False, now_ns=now_ns(LATER)))
-    assert list(folders.changed(everything=False, now_ns=now_ns(LATER))) == []
+    tree = Tree(tmp_path, ignored)
+    walked(tree, later=LATER)
+    assert walked(tree, later=LATER) == []
     moment = time.time_ns() + 5_000_000_000
     write(tmp_path / "a/c.txt", "c")
     os.utime(tmp_path / "a", ns=(moment, moment))
-    assert list(folders.changed(everything=False, now_ns=now_ns(LATER))) == ["a"]
+    assert walked(tree, later=LATER) == ["a"]
 
 
 def test_a_folder_that_changed_just_now_is_looked_at_again(tmp_path: Path) -> None:
-    folders = Folders(tmp_path, ignored)
+    tree = Tree(tmp_path, ignored)
     write(tmp_path / "a.txt", "a")
-    list(folders.changed(everything=False, now_ns=now_ns()))
-    assert list(folders.changed(everything=False, now_ns=now_ns())) == [""]
+    walked(tree)
+    assert walked(tree) == [""]
+
+
+def test_everything_means_the_folders_that_stand_still_and_what_is_new_in_them(tmp_path: Path) -> None:
+    write(tmp_path / "a/b.txt", "b")
+    tree = Tree(tmp_path, ignored)
+    walked(tree, later=LATER)
+    moment = (tmp_path / "a").stat().st_mtime_ns
+    write(tmp_path / "a/new/c.txt", "c")
+    os.utime(tmp_path / "a", ns=(moment, moment))
+    assert walked(tree, later=LATER) == []
+    assert sorted(walked(tree, everything=True, later=LATER)) == ["", "a", "a/new"]
+
+
+def test_who_breaks_off_in_a_folder_finds_it_changed_again(tmp_path: Path) -> None:
+    write(tmp_path / "a/b.txt", "b")
+    tree = Tree(tmp_path, ignored)
+    for folder, files in tree.changed(everything=False, now_ns=now_ns(LATER)):
+        if folder == "a":
+            assert [seen.path for seen in files] == ["a/b.txt"]
+            break
+    assert walked(tree, later=LATER) == ["a"]
+
+
+def test_what_is_familiar_is_passed_over(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        write(tmp_path / name, name)
+    found = Tree(tmp_path, ignored).changed(
+        everything=True, now_ns=now_ns(), familiar=lambda path, status: (path, status.st_size) == ("a.txt", 5)
+    )
+    assert [seen.path for _, files in found for seen in files] == ["b.txt"]
 
 
 def test_a_folder_that_vanishes_and_a_root_that_is_not_there_yet(tmp_path: Path) -> None:
-    folders = Folders(tmp_path / "root", ignored)
-    assert list(folders.changed(everything=True, now_ns=now_ns())) == []
+    tree = Tree(tmp_path / "root", ignored)
+    assert walked(tree, everything=True) == []
     write(tmp_path / "root/a/b.txt", "b")
-    assert len(list(folders.changed(everything=True, now_ns=now_ns()))) == 2
+    assert len(walked(tree, everything=True)) == 2
     (tmp_path / "root/a/b.txt").unlink()
     (tmp_path / "root/a").rmdir()
-    assert list(folders.changed(everything=True, now_ns=now_ns())) == [""]
-    assert list(files(tmp_path / "root", "a", ignored)) == []
+    assert walked(tree, everything=True) == [""]
 
 
 def test_looking_at_one_file(tmp_path: Path) -> None:
@@ -89,14 +129,8 @@ def test_what_cannot_be_looked_at_is_strange_and_hides_nothing_else(
 
     monkeypatch.setattr(Path, "lstat", refuse)
     monkeypatch.setattr(os, "scandir", refuse_folder)
-    folders = Folders(tmp_path, ignored)
-    seen = [
-        each
-        for folder in folders.changed(everything=True, now_ns=now_ns())
-        for each in files(tmp_path, folder, ignored)
-    ]
     reason = f"something that cannot be looked at ({os.strerror(number)})"
-    assert {each.path: each.strange for each in seen} == {
+    assert {each.path: each.strange for each in seen_in(Tree(tmp_path, ignored))} == {
         "a.txt": None,
         "bad.txt": None,
         "bad_folder": reason,
@@ -113,7 +147,7 @@ def test_a_tree_that_cannot_be_read_at_all_is_not_an_empty_one(tmp_path: Path, m
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(OSError, match="Input/output error"):
-        list(files(tmp_path, "", ignored))
+        seen_in(Tree(tmp_path, ignored))
 
 
 def test_a_file_may_be_of_any_year(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import shutil
 from typing import TYPE_CHECKING
 
@@ -269,6 +270,26 @@ def test_a_whole_checkpoint_that_waits_is_not_given_up_for_a_torn_one_in_its_pla
     berth.until(lambda: closed(berth))
     assert harbour.content(key(4)) == weights(4)
     assert harbour.content("incomplete/pictures_000000004.safetensors") == weights(5)[:-20]
+
+
+@pytest.mark.guarantee("every-wait-ends", fault="a checkpoint that waits is rewritten in place, and then replaced")
+def test_what_has_taken_the_place_of_a_whole_checkpoint_that_was_written_over_does_not_wait_for_it(
+    harbour: Harbour,
+) -> None:
+    berth = open_berth(harbour)
+    away(harbour)
+    save(berth, 4)
+    path = berth.run.output / name(4)
+    path.write_bytes(weights(5)[:-20])
+    write(path.with_name(".next"), weights(6))
+    path.with_name(".next").replace(path)
+    harbour.drained(outcome=Outcome.INTERRUPTED)
+    berth.tick(10)
+    back(harbour)
+    berth.until(lambda: closed(berth))
+    manifest = harbour.manifest()
+    assert manifest is not None
+    assert [entry.sha256 for entry in manifest.files] == [hashlib.sha256(weights(6)).hexdigest()]
 
 
 @pytest.mark.guarantee("every-wait-ends", fault="a checkpoint that waits is rewritten in place and deleted")
