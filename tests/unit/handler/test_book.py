@@ -56,7 +56,7 @@ def test_a_disk_that_refuses_is_tried_again_later_and_told_of_once(
 ) -> None:
     made = book(tmp_path, FakeClock())
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
