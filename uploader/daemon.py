@@ -79,7 +79,8 @@ class Daemon:
                     moved, still = self.movement(), Deadline(self._clock, LEAVE_SECONDS)
                 if self.at_rest or still.passed():
                     return
-            calm = all(carrier.idle for carrier in self.carriers)
+            # For a watched run nobody ever rings.
+            calm = all(carrier.idle or carrier.run.watched for carrier in self.carriers)
             self._bell.wait(self._wake, self._world.settings.poll_seconds, calm=calm)
 
     def movement(self) -> tuple[int, int]:
