@@ -23,7 +23,8 @@ _LARGEST_CHECKED = 16 << 20
 def adds_up(path: Path, opened: Path | None = None) -> bool:
     """Return False when ``path`` is a kind of file whose structure can be checked and is not whole.
 
-    ``opened`` is where its bytes are to be read, should its name be gone.
+    ``opened`` is where its bytes are to be read, should its name be gone. Raises OSError where the disk does not let
+    it be read, which may pass.
     """
     if path.suffix != ".safetensors":
         return True
@@ -32,7 +33,7 @@ def adds_up(path: Path, opened: Path | None = None) -> bool:
         descriptor = os.open(opened or path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             return _is_whole_safetensors(file, os.fstat(descriptor).st_size)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (FileNotFoundError, PermissionError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         # Whatever somebody may write into a header.
         return False
 

@@ -67,7 +67,7 @@ class Carrier:
             clock=world.clock,
         )
         self._grips = Grips(run.output)
-        self._vigil = Vigil(run, self._grips, world.settings)
+        self._vigil = Vigil(run, self._grips, world.settings, world.clock)
         self._stage = Stage.CLAIMING
         self._standing: Standing | None = None
         self._desk: Desk[Standing] = Desk(world.lanes)

@@ -60,7 +60,7 @@ class Flight:
         return (*self._flying, *self._unproved.paths)
 
     def launch(self, now: float, *, ended: bool, alone: bool = False) -> None:
-        """Fill the free lanes with what may be sent now (Unix seconds).
+        """Fill the free lanes with what may be sent now (monotonic seconds).
 
         ``ended``: nobody writes any more. ``alone``: one file at a time.
         """

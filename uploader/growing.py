@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from uploader.scan import Version, look
+from uploader.sight import Sight
+from uploader.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,16 +26,22 @@ _LONGEST_LINE = 64 * 1024
 
 @dataclass(slots=True)
 class _Log:
-    """What was published last and when, and what was seen last and since when (monotonic seconds)."""
+    """What was published last and when, and what was seen last and since when (monotonic seconds).
+
+    ``hidden``: it cannot be looked at for the moment.
+    """
 
     published: Version | None
     published_at: float | None
     seen: Version
     since: float
+    hidden: bool = False
 
     @property
     def awaited(self) -> bool:
         """Return whether it has not been published as it is, and may not change any more."""
+        if self.hidden:
+            return True
         return self.published != self.seen and (self.published_at is None or self.since <= self.published_at)
 
 
@@ -44,6 +52,7 @@ class Growing:
         self._root = root
         self._every = every_seconds
         self._logs: dict[str, _Log] = {}
+        self._sight = Sight()
         # When one of them was last seen to change, in monotonic seconds.
         self.changed_at = float("-inf")
 
@@ -57,25 +66,36 @@ class Growing:
 
         ``age`` is for how many seconds it has been quiet, by its own mtime.
         """
-        if seen.path not in self._logs:
+        # One that was away when it was to be sent, and is back as it was, has not been published for all that.
+        given_up = known is not None and known.state is State.GONE
+        if seen.path not in self._logs or given_up:
             since = now - min(max(age, 0.0), self._every)
-            self._logs[seen.path] = _Log(known.version if known else None, None, seen.version, since)
+            published = None if known is None or given_up else known.version
+            self._logs[seen.path] = _Log(published, None, seen.version, since)
             self.changed_at = now
+
+    def look_again(self, now: float) -> Iterator[Seen]:
+        """Look at each log as it is at ``now`` (monotonic seconds); yield what is no file any more."""
+        for path, log in list(self._logs.items()):
+            seen = look(self._root, path)
+            log.hidden = self._sight.hides(seen, path, now)
+            if log.hidden:
+                continue
+            if seen is None or seen.strange:
+                del self._logs[path]
+                if seen is not None:
+                    yield seen
+            elif seen.version != log.seen:
+                log.seen, log.since = seen.version, now
+                self.changed_at = now
 
     def due(self, now: float, *, ended: bool) -> Iterator[tuple[str, Version]]:
         """Yield each log to be published now, with the version that its whole lines make up.
 
         ``ended``: nobody writes any more, so everything is published to the last byte.
         """
-        for path, log in list(self._logs.items()):
-            seen = look(self._root, path)
-            if seen is None or seen.strange:
-                del self._logs[path]
-                continue
-            if seen.version != log.seen:
-                log.seen, log.since = seen.version, now
-                self.changed_at = now
-            version = self._to_publish(path, log, now, ended=ended)
+        for path, log in self._logs.items():
+            version = None if log.hidden else self._to_publish(path, log, now, ended=ended)
             if version is not None and version != log.published:
                 log.published, log.published_at = version, now
                 yield path, version

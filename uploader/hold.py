@@ -76,7 +76,7 @@ class Hold:
     def launch(self, *, ended: bool) -> None:
         """Send what may be sent now. ``ended``: nobody writes any more, so the newest checkpoint goes first."""
         with self.ledger.transaction():
-            self.flight.launch(self._world.clock.now(), ended=ended, alone=self._line.on_trial)
+            self.flight.launch(self._world.clock.monotonic(), ended=ended, alone=self._line.on_trial)
 
     def land(self) -> None:
         """Record what has come of the deliveries."""
@@ -114,7 +114,7 @@ class Hold:
         return 0.0 if since is None else max(0.0, self._world.clock.now() - since)
 
     def _record(self, row: Row, result: Verdict) -> None:
-        session, now = self._run.session_id, self._world.clock.now()
+        session, now = self._run.session_id, self._world.clock.monotonic()
         match result:
             case Delivered(stored=stored, sent=sent):
                 self._refusals.forget(row.path)
@@ -148,7 +148,7 @@ class Hold:
             self._give_up(row, result.reason)
             return
         pause = min(_LONGEST_RETRY_SECONDS, 2.0 ** min(attempts, 10)) * self._world.jitter.uniform(0.5, 1.0)
-        next_try = self._world.clock.now() + max(pause, result.retry_after or 0.0)
+        next_try = self._world.clock.monotonic() + max(pause, result.retry_after or 0.0)
         self.ledger.retry_later(row, attempts, next_try, result.reason)
         log.warning("upload_retried", session=self._run.session_id, path=row.path, reason=result.reason)
         if result.server_down:

@@ -272,12 +272,12 @@ class Ledger(LedgerFile):
         values = {"folder": os.fsencode(path.rpartition("/")[0]), "kind": kind, "key": key, "error": reason, "now": now}
         self._write(queries.NEVER_SEEN, {**_identity(path, version), **values})
 
-    def cleared(self, path: str) -> None:
-        """Take back that ``path`` cannot be carried."""
-        self._write(queries.CLEARED, (os.fsencode(path),))
+    def cleared(self, path: str) -> bool:
+        """Take back that ``path`` cannot be carried; return whether that was said of it."""
+        return self._write(queries.CLEARED, (os.fsencode(path),)) > 0
 
     def retry_later(self, row: Row, attempts: int, next_try: float, error: str) -> None:
-        """Put a file back in the queue until ``next_try`` (Unix seconds)."""
+        """Put a file back in the queue until ``next_try`` (monotonic seconds: no other process heeds it)."""
         values = {"path": os.fsencode(row.path), "attempts": attempts, "next_try": next_try, "error": error}
         self._write(queries.RETRY_LATER, values)
 

@@ -1,7 +1,7 @@
 """Finding what is new in the output tree, and deciding when it is complete.
 
-Files that have not been delivered are looked at in every pass; of the others only those in folders that changed, and
-all of them once in a while, since a file that is rewritten in place leaves its folder's mtime alone.
+Files that are not complete yet are looked at in every pass; of the others only those in folders that changed, and all
+of them once in a while, since a file that is rewritten in place leaves its folder's mtime alone.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from uploader.rows import Settled
 from uploader.scan import Seen, Tree, Version, look
 from uploader.settle import Proof, is_torn
 from uploader.settling import Settling, is_empty_journal
+from uploader.sight import Sight
 from uploader.states import State
 
 if TYPE_CHECKING:
@@ -81,13 +82,16 @@ class Observer:
         self._clock = clock
         self._grips = grips
         self._skip = partial(ignored, exclude=settings.exclude, name=run.name)
-        self._tree = Tree(run.output, self._skip)
+        self._tree = Tree(run.output, self._skip, clock.monotonic)
+        self._sight = Sight()
         self._settling = Settling(run, settings, clock, opened, grips)
         self._growing = Growing(run.output, settings.log_seconds)
         self._familiar = Familiar()
         self._visited: set[str] = set()
         self._gone = ledger.gone
         self._next_full_pass: float | None = None
+        # When all of the tree was looked at last, and when anything was seen to change, in monotonic seconds.
+        self.looked_at = float("-inf")
         self._logged = Logged(ledger, self._skip, lambda path: self._key(path, incomplete=False))
         self._changed = clock.monotonic()
 
@@ -99,7 +103,8 @@ class Observer:
     @property
     def waiting(self) -> int:
         """Return how many files have changed and are not complete yet."""
-        return self._settling.waiting + self._growing.waiting
+        hidden = self._sight.waiting(self._clock.monotonic())
+        return self._settling.waiting + self._growing.waiting + hidden
 
     @property
     def has_looked(self) -> bool:
@@ -116,11 +121,12 @@ class Observer:
         with self._ledger.transaction():
             self._find(everything=everything)
             self._find_nameless()
-            self._settling.look_again()
+            self._look_again()
             self._settle(now)
             self._logged.stamp(now.saved)
             self._name_unseen(now.saved)
             for path, version in self._growing.due(self._clock.monotonic(), ended=now.ended):
+                self._forget(path)
                 self._record(path, version, Proof.ENDED if now.ended else Proof.QUIET, now)
 
     def _find(self, *, everything: bool) -> None:
@@ -131,16 +137,27 @@ class Observer:
             self._familiar.clear()
             self._visited.clear()
         full = everything or self._next_full_pass is None or monotonic >= self._next_full_pass
-        now_ns = int(self._clock.now() * 1e9)
-        for folder, files in self._tree.changed(everything=full, now_ns=now_ns, familiar=self._familiar.knows):
-            # A folder that could not be read before says so again if it still cannot.
-            self._ledger.cleared(folder)
+        for folder, files in self._tree.changed(everything=full, familiar=self._familiar.knows):
             self._recall(folder)
+            readable = True
             for seen in files:
-                self._notice(seen, self._ledger.known(seen.path))
+                readable = readable and seen.path != folder
+                if not self._sight.hides(seen, seen.path, monotonic):
+                    self._notice(seen, self._ledger.known(seen.path))
+            if readable:
+                self._sight.hides(None, folder, monotonic)
+                if self._ledger.cleared(folder):
+                    self._changed = monotonic
         if full:
-            pause = max(FULL_PASS_SECONDS, len(self._familiar) / FULL_PASS_FILES_PER_SECOND)
-            self._next_full_pass = monotonic + pause
+            many = 0 if self._sight.waiting(monotonic) else len(self._familiar)
+            self._next_full_pass = monotonic + max(FULL_PASS_SECONDS, many / FULL_PASS_FILES_PER_SECOND)
+            self.looked_at = monotonic
+
+    def _look_again(self) -> None:
+        """Look at what is not complete yet; what is no file any more is named, unless a folder has taken its place."""
+        for seen in (*self._settling.look_again(), *self._growing.look_again(self._clock.monotonic())):
+            if not seen.is_folder:
+                self._notice(seen, self._ledger.known(seen.path))
 
     def _recall(self, folder: str) -> None:
         """Learn what the ledger knows of a folder that is looked at for the first time."""
@@ -164,6 +181,12 @@ class Observer:
             self._growing.notice(seen, known, self._clock.monotonic(), age)
         elif not is_empty_journal(seen):
             self._settling.notice(seen)
+
+    def _forget(self, path: str) -> None:
+        """Take what the ledger knows of a file for unknown, as another version is about to take its place."""
+        known = self._ledger.known(path)
+        if known is not None:
+            self._familiar.drop(path, known.version)
 
     def _find_nameless(self) -> None:
         """Notice what has lost its name in a version that is not in the ledger, and is still held.
@@ -227,6 +250,7 @@ class Observer:
         kind = nature(seen.path, self._run.name).kind
         key = self._key(seen.path, incomplete=False)
         self._ledger.refused(seen.path, kind, key, seen.version, reason, self._clock.now())
+        self._changed = self._clock.monotonic()
 
     def _key(self, path: str, *, incomplete: bool) -> str:
         key = key_of(path, self._run.name, self._run.prefix, incomplete=incomplete)

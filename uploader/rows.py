@@ -64,7 +64,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A file in the ledger. Times are Unix seconds; ``stored`` may be of an older version than ``version``.
+    """A file in the ledger. ``stored`` may be of an older version than ``version``.
+
+    ``first_seen`` is Unix seconds, ``next_try`` monotonic ones: a restart forgets it, and a clock that is set does not
+    change it.
 
     ``source`` is the name of the copy in the spool that outlives the file itself.
     """

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-# FAT and some network file systems count in two seconds.
-_TIME_RESOLUTION_NS = 2_000_000_000
+# FAT and some network file systems count in two seconds: so long, a further change may show in no time.
+TIME_RESOLUTION_SECONDS = 2.0
 # What the ledger can hold ends in the year 2262; a file may say that it is of any other.
 _LATEST_NS = (1 << 63) - 1
+_FOLDER = "a folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,21 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A file as a scan saw it. ``strange`` says what it is when it is no regular file, and so cannot be carried."""
+    """A file as a scan saw it. ``strange`` says what it is when it is no regular file, and so cannot be carried.
+
+    ``hidden``: the system does not let one look at it, which passes unless it is a lack of permission.
+    """
 
     path: str
     version: Version
     device: int
     strange: str | None = None
+    hidden: bool = False
+
+    @property
+    def is_folder(self) -> bool:
+        """Return whether a folder has taken the file's place."""
+        return self.strange == _FOLDER
 
 
 def version_of(status: os.stat_result) -> Version:
@@ -55,73 +65,110 @@ def look(root: Path, path: str) -> Seen | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        return _hidden(path, error)
+        return hidden(path, error)
 
 
 def _nothing(_path: str, _status: os.stat_result) -> bool:
     return False
 
 
-class Tree:
-    """What lies below a root. A folder whose mtime stands still is not listed again."""
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """What tells one state of a folder from another without listing it: its mtime alone may be set back."""
 
-    def __init__(self, root: Path, skip: Callable[[str], bool]) -> None:
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A folder as it was last listed: its stamp, since when (monotonic seconds) it has had it, and its folders.
+
+    ``sure``: it was listed so long after it got its stamp that a later change gives it another one.
+    """
+
+    stamp: _Stamp
+    since: float
+    sure: bool
+    folders: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Listing:
+    """What a listing comes to besides the files: the folders, and what ended it before its time."""
+
+    folders: list[str] = field(default_factory=list)
+    error: OSError | None = None
+
+
+class Tree:
+    """What lies below a root. A folder that has not changed is not listed again."""
+
+    def __init__(self, root: Path, skip: Callable[[str], bool], monotonic: Callable[[], float]) -> None:
         self._root = root
         self._skip = skip
-        # The mtime of each folder when it was last listed, and the folders in it.
-        self._known: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self._monotonic = monotonic
+        self._known: dict[str, _Listed] = {}
 
     def changed(
-        self, *, everything: bool, now_ns: int, familiar: Callable[[str, os.stat_result], bool] = _nothing
+        self, *, everything: bool, familiar: Callable[[str, os.stat_result], bool] = _nothing
     ) -> Iterator[tuple[str, Iterator[Seen]]]:
         """Yield the folders whose entries may have changed since the last call, and of each the files right in it.
 
-        The root itself is ``""``. ``everything`` yields all folders. One that changed within the file system's own time
-        resolution of ``now_ns`` (Unix nanoseconds) is yielded again, because a further change might not show in its
-        mtime. What is ``familiar`` is passed over: of ten thousand files nearly all are, at nearly every look. A file
-        that vanishes meanwhile is passed over, too. Of a folder that cannot be read, the folder itself is what it
-        holds, as something strange. Raises OSError where the whole tree cannot be read.
+        The root itself is ``""``. ``everything`` yields all folders. One that was listed within the file system's own
+        time resolution of its last change is yielded again, because a further change might not show in its times. What
+        is ``familiar`` is passed over: of ten thousand files nearly all are, at nearly every look. A file that vanishes
+        meanwhile is passed over, too. A folder that cannot be read, or not to its end, holds itself, as something
+        strange. Raises OSError where the whole tree cannot be read.
         """
         waiting = [""]
         while waiting:
             folder = waiting.pop()
             # Whoever breaks off in the middle of a folder finds it changed the next time, too.
-            before, inner = self._known.pop(folder, (None, ()))
+            known = self._known.pop(folder, None)
             try:
-                mtime = (self._root / folder).stat().st_mtime_ns
-                fresh = before != mtime or abs(now_ns - mtime) < _TIME_RESOLUTION_NS
-                entries = os.scandir(self._root / folder) if fresh or everything else None
+                stamp = _stamp_of((self._root / folder).stat())
+                now = self._monotonic()
+                if known is not None and known.stamp == stamp and known.sure and not everything:
+                    self._known[folder] = known
+                    waiting.extend(known.folders)
+                    continue
+                entries = os.scandir(self._root / folder)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
                 if not folder:
                     raise
-                yield folder, iter((_hidden(folder, error),))
+                yield folder, iter((hidden(folder, error),))
                 continue
-            if entries is not None:
-                found: list[str] = []
-                with entries:
-                    files = self._files(folder, entries, found, familiar)
-                    yield folder, files
-                    # The folders among them are to be found whether anybody asked for the files or not.
-                    deque(files, maxlen=0)
-                inner = tuple(found)
-            self._known[folder] = mtime, inner
-            waiting.extend(inner)
+            found = _Listing()
+            with entries:
+                files = self._files(folder, entries, found, familiar)
+                yield folder, files
+                # The folders among them are to be found whether anybody asked for the files or not.
+                deque(files, maxlen=0)
+            waiting.extend(found.folders)
+            if found.error is None:
+                since = known.since if known is not None and known.stamp == stamp else now
+                sure = now - since >= TIME_RESOLUTION_SECONDS
+                self._known[folder] = _Listed(stamp, since, sure, tuple(found.folders))
+            elif not folder:
+                raise found.error
 
     def _files(
         self,
         folder: str,
         entries: Iterable[os.DirEntry[str]],
-        found: list[str],
+        found: _Listing,
         familiar: Callable[[str, os.stat_result], bool],
     ) -> Iterator[Seen]:
         """Yield the files among ``entries``, and put the folders among them into ``found``."""
-        for entry in entries:
+        for entry in _readable(entries, found):
             path = _join(folder, entry.name)
             if _is_folder(entry):
                 if not self._skip(path):
-                    found.append(path)
+                    found.folders.append(path)
                 continue
             try:
                 status = entry.stat(follow_symlinks=False)
@@ -129,10 +176,24 @@ class Tree:
                 continue
             except OSError as error:
                 if not self._skip(path):
-                    yield _hidden(path, error)
+                    yield hidden(path, error)
                 continue
             if not familiar(path, status) and not self._skip(path):
                 yield seen_of(path, status)
+        if found.error is not None and folder:
+            yield hidden(folder, found.error)
+
+
+def _readable(entries: Iterable[os.DirEntry[str]], found: _Listing) -> Iterator[os.DirEntry[str]]:
+    """Yield the entries until the folder cannot be read any further, and note why."""
+    try:
+        yield from entries
+    except OSError as error:
+        found.error = error
+
+
+def _stamp_of(status: os.stat_result) -> _Stamp:
+    return _Stamp(status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -142,9 +203,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _hidden(path: str, error: OSError) -> Seen:
+def hidden(path: str, error: OSError) -> Seen:
     """Return what can be said of something that the system does not let one look at: one such is not all the others."""
-    return Seen(path, Version(0, 0, 0), 0, f"something that cannot be looked at ({error.strerror})")
+    reason = f"something that cannot be looked at ({error.strerror})"
+    return Seen(path, Version(0, 0, 0), 0, reason, hidden=not isinstance(error, PermissionError))
 
 
 def _join(folder: str, name: str) -> str:
@@ -161,7 +223,7 @@ def strange(mode: int) -> str | None:
     if stat.S_ISREG(mode):
         return None
     if stat.S_ISDIR(mode):
-        return "a folder"
+        return _FOLDER
     if stat.S_ISLNK(mode):
         return "a symbolic link"
     if stat.S_ISFIFO(mode):

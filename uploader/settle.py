@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from uploader.scan import TIME_RESOLUTION_SECONDS
+
 if TYPE_CHECKING:
     from uploader.scan import Version
 
@@ -53,7 +55,7 @@ class Observation:
 
 def settle(seen: Observation, debounce: float) -> Proof | None:
     """Return why the file is complete, or None while it must be waited for. ``debounce`` is seconds."""
-    if seen.open_for_writing:
+    if seen.open_for_writing or (_in_whole_seconds(seen.version) and not seen.ended and _is_young(seen)):
         return None
     if seen.saved_at is not None and seen.version.mtime <= seen.saved_at + CLOCK_SLACK_SECONDS:
         return Proof.SAVED
@@ -64,6 +66,15 @@ def settle(seen: Observation, debounce: float) -> Proof | None:
     if seen.whole:
         return Proof.QUIET if seen.open_for_writing is None else Proof.CLOSED
     return Proof.BROKEN if seen.quiet_seconds >= BROKEN_PATIENCE_SECONDS else None
+
+
+def _in_whole_seconds(version: Version) -> bool:
+    return version.mtime_ns % 1_000_000_000 == 0
+
+
+def _is_young(seen: Observation) -> bool:
+    """Return whether what is written now could get the same mtime where files have it in whole seconds."""
+    return seen.quiet_seconds < TIME_RESOLUTION_SECONDS
 
 
 def is_torn(proof: Proof, *, checkpoint: bool, ended_by_itself: bool) -> bool:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from shared.structure import adds_up
 from uploader.grips import Held
 from uploader.kinds import WEIGHTS, Kind, is_database_side_file, nature
-from uploader.scan import look
+from uploader.scan import hidden, look
 from uploader.settle import BROKEN_PATIENCE_SECONDS, Observation, Proof, settle
+from uploader.sight import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,6 +71,7 @@ class Settling:
         self._opened = opened
         self._grips = grips
         self._hot: dict[str, _Hot] = {}
+        self._sight, self._reading = Sight(), Sight()
         # When one of them was last seen to change, in monotonic seconds.
         self.changed_at = clock.monotonic()
 
@@ -95,13 +97,17 @@ class Settling:
         if seen.path not in self._hot and not self._grips.is_renamed(seen.path, seen.version.inode):
             self._heat(seen, lost=self._clock.monotonic())
 
-    def look_again(self) -> None:
-        """Look at each of them as it is now, by its name or by what is held of it."""
+    def look_again(self) -> Iterator[Seen]:
+        """Look at each of them as it is now, by its name or by what is held of it; yield what is no file any more."""
         for path, hot in list(self._hot.items()):
             named = look(self._run.output, path)
             seen = named or self._left_of(path, hot)
+            if self._sight.hides(seen, path, self._clock.monotonic()):
+                continue
             if seen is None or seen.strange or is_empty_journal(seen):
                 del self._hot[path]
+                if seen is not None and seen.strange:
+                    yield seen
             else:
                 self._heat(seen, lost=None if named else hot.lost or self._clock.monotonic())
 
@@ -152,6 +158,9 @@ class Settling:
         unseen = not visible and not is_open
         if what.kind is Kind.DATABASE and not now.ended and not self._database_closed(path, hot, unseen=unseen):
             return None
+        whole = is_open or self._is_whole(path, hot)
+        if whole is None:
+            return None
         saved = now.saved.get(path)
         observation = Observation(
             version=hot.seen.version,
@@ -160,7 +169,7 @@ class Settling:
             open_for_writing=None if unseen else is_open,
             saved_at=None if saved is None else saved.at,
             ended=now.ended,
-            whole=is_open or adds_up(self._run.output / path, self._grips.where(path, hot.inode)),
+            whole=whole,
         )
         proof = settle(observation, self._debounce)
         if what.kind is Kind.OPTIMIZER and proof in {Proof.CLOSED, Proof.QUIET} and not self._run.watched:
@@ -170,6 +179,15 @@ class Settling:
         # A trainer that was killed in the middle of a checkpoint is as quiet as one that has finished it.
         return None if proof is Proof.QUIET and what.kind in WEIGHTS and now.unjudged() else proof
 
+    def _is_whole(self, path: str, hot: _Hot) -> bool | None:
+        """Return whether its structure adds up; None while the disk does not let that be seen."""
+        trouble: Seen | None = None
+        try:
+            whole = adds_up(self._run.output / path, self._grips.where(path, hot.inode))
+        except OSError as error:
+            whole, trouble = False, hidden(path, error)
+        return None if self._reading.hides(trouble, path, self._clock.monotonic()) else whole
+
     def _database_closed(self, path: str, hot: _Hot, *, unseen: bool) -> bool:
         """Return whether a database, or the journal beside it, is at rest; a journal is a part of what is open."""
         beside = (look(self._run.output, path + side) for side in ("-wal", "-journal"))
@@ -177,7 +195,8 @@ class Settling:
         if not unseen:
             return not journals and not is_database_side_file(path)
         newest = max(seen.version.mtime for seen in (hot.seen, *journals))
-        return self._clock.now() - newest >= DATABASE_QUIET_SECONDS
+        # It may be of a day to come, on a machine whose clock was set back.
+        return abs(self._clock.now() - newest) >= DATABASE_QUIET_SECONDS
 
 
 def is_empty_journal(seen: Seen) -> bool:

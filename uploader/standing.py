@@ -31,7 +31,8 @@ def refusal(run: Run, standing: Standing) -> FerryError:
     where = f"{run.bucket}/{run.prefix}"
     sentences = {
         Standing.TENDED: f"Another uploader carries this folder to {where}: this one takes over when that has stopped.",
-        Standing.SUPERSEDED: f"Another run has taken {where} over: nothing more of this one is written there.",
+        Standing.SUPERSEDED: f"Another run has taken {where} over: nothing more of this one is written there, unless"
+        " python -m uploader retry asks for it back.",
     }
     in_use = f"Another run is writing to {where}: choose another folder_path or name, or wait for its end."
     return FerryError(ErrorCode.PREFIX_IN_USE, sentences.get(standing, in_use))

@@ -55,6 +55,8 @@ class Voyage:
         self._links = Links(run, world)
         self._drain_seen: str | None = None
         self._look_at_everything = False
+        # When (monotonic seconds) it was last begun to be closed.
+        self._concluding_since = float("-inf")
 
     def tick(self, *, look: bool) -> None:
         """Do everything that can be done now without waiting; ``look``: the tree is looked at, too.
@@ -108,7 +110,7 @@ class Voyage:
         now = self._view.circumstances()
         if look:
             self._look(now)
-        if self.stage is Stage.CLOSED and (self._unanswered() or not self.hold.at_rest()):
+        if self.stage is Stage.CLOSED and self._is_open_again():
             self.stage = Stage.OPEN
         if self.stage is Stage.OPEN and self._line.open and self._withdrawn():
             self._inherit()
@@ -127,7 +129,7 @@ class Voyage:
         take_away(wished)
         drain = self._view.drain_token
         last_look = now.ended and drain != self._drain_seen
-        self.hold.observe(now, everything=last_look or self._look_at_everything)
+        self.hold.observe(now, everything=last_look or self._look_at_everything or self._is_unsure())
         self._look_at_everything = False
         if last_look:
             self._drain_seen = drain
@@ -135,6 +137,12 @@ class Voyage:
     def _is_over(self) -> bool:
         """Return whether nobody works on the run any more, so that its manifest may stand. A watched one never says."""
         return self._run.watched or self._view.drain_token is not None
+
+    def _is_open_again(self) -> bool:
+        """Return whether the manifest has not all to say: somebody asks anew, or there is something new, if only a file
+        that cannot be carried."""
+        news = self.hold.observer.changed_at > self._concluding_since
+        return news or self._unanswered() or not self.hold.at_rest()
 
     def _unanswered(self) -> bool:
         receipt = self._bulletin.receipt
@@ -163,6 +171,7 @@ class Voyage:
         if self._busy or not self.hold.office.has_inherited or not self.hold.at_rest() or not self._is_end():
             return
         self.stage = Stage.CONCLUDING
+        self._concluding_since = self._world.clock.monotonic()
         session, now = self._view.session, self._world.clock.now()
         manifest = manifests.head(self._run, session, manifests.missing_of(self.hold.ledger), now)
         status = self._bulletin.status(self.hold, session, closed=True)
@@ -172,8 +181,19 @@ class Voyage:
     def _is_end(self) -> bool:
         if not self._run.watched:
             return self._drain_seen is not None and self._drain_seen == self._view.drain_token
-        quiet = self._world.clock.monotonic() - self.hold.observer.changed_at
-        return self._world.hurry or quiet >= WATCHED_QUIET_SECONDS
+        # What is rewritten in its place shows only where everything is looked at.
+        return self._world.hurry or self.hold.observer.looked_at >= self._quiet_at()
+
+    def _quiet_at(self) -> float:
+        """Return when (monotonic seconds) a watched run that does not change will have been quiet for long enough."""
+        # A log may wait longer for its next copy.
+        return self.hold.observer.changed_at + max(WATCHED_QUIET_SECONDS, self._world.settings.log_seconds)
+
+    def _is_unsure(self) -> bool:
+        """Return whether a watched run seems to have been quiet for long enough, as far as has been looked."""
+        if not self._run.watched or self.stage is not Stage.OPEN:
+            return False
+        return self.hold.observer.looked_at < self._quiet_at() <= self._world.clock.monotonic()
 
     def _concluded(self, manifest_key: str) -> None:
         self.stage = Stage.CLOSED

@@ -87,8 +87,8 @@ MANUAL = {
     ),
     "retry": Entry(
         "have the daemon try again what had failed for good",
-        "For when you have mended what was wrong, such as a limit of the bucket. This command only asks: the daemon "
-        "that carries the runs does it.",
+        "For when you have mended what was wrong, such as a limit of the bucket, or want a prefix back that another "
+        "run has taken. This command only asks: the daemon that carries the runs does it.",
         (("", "all sessions under TRAINING_ROOT"), ("--watch output", "the runs of a watched folder as well")),
         None,
     ),

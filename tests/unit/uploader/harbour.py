@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import tempfile
 import threading
 import time
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared.contract.bucket import Manifest, Status
@@ -25,8 +28,7 @@ from uploader.run import Watch, session_run
 from uploader.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from uploader.hold import Hold
     from uploader.open_files import FileId
@@ -45,6 +47,14 @@ SETTINGS = UploadSettings(
     spool_bytes=1 << 30,
 )
 WORKER = "worker-1"
+_MEMORY = Path("/dev/shm")
+
+
+@contextmanager
+def swift_folder() -> Iterator[Path]:
+    """Hold a folder in memory, for thousands of durable writes: on a busy disk they take minutes."""
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 class FakeClock:

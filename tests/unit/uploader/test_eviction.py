@@ -7,9 +7,7 @@ import logging
 import os
 import shutil
 import sqlite3
-import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +18,7 @@ from shared.contract.upload import DrainReceipt, Upload
 from shared.errors import ErrorCode
 from shared.storage.errors import Trouble
 from tests.unit.uploader.bridge import Bridge
-from tests.unit.uploader.harbour import WORKER, Harbour, safetensors, write
+from tests.unit.uploader.harbour import WORKER, Harbour, safetensors, swift_folder, write
 from tests.unit.uploader.memory_storage import BUCKET
 from uploader.disk import LOW_BYTES, Space, says_full
 from uploader.fullness import REFUSED_SECONDS
@@ -29,10 +27,10 @@ from uploader.run import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from shared.layout import SessionFolder
 
-MEMORY = Path("/dev/shm")
 PLENTY, TIGHT = Space(free=1 << 40, total=1 << 40), Space(free=LOW_BYTES - 1, total=1 << 40)
 STEPS = (100, 200, 300, 400)
 
@@ -82,9 +80,8 @@ class Berth:
 
 @pytest.fixture
 def berth() -> Iterator[Berth]:
-    # Hundreds of durable writes: on a busy disk they take long.
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-        yield Berth(Path(folder))
+    with swift_folder() as folder:
+        yield Berth(folder)
 
 
 @pytest.mark.guarantee("undisturbed", fault="the disk becomes nearly full")

@@ -7,7 +7,8 @@ import pytest
 from tests.unit.uploader.harbour import write
 from uploader.growing import Growing
 from uploader.rows import Known
-from uploader.scan import look
+from uploader.scan import hidden, look
+from uploader.sight import PATIENCE_SECONDS
 from uploader.states import State
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Logbook:
         self.path = root / name
         self.growing = Growing(root, 15)
         self.now = 100.0
+        self.strange: list[str | None] = []
 
     def append(self, text: str) -> None:
         with self.path.open("a") as file:
@@ -34,6 +36,7 @@ class Logbook:
 
     def after(self, seconds: float, *, ended: bool = False) -> list[int]:
         self.now += seconds
+        self.strange = [seen.strange for seen in self.growing.look_again(self.now)]
         return [version.size for _, version in self.growing.due(self.now, ended=ended)]
 
 
@@ -120,7 +123,37 @@ def test_one_that_is_gone_or_has_become_something_else_is_forgotten(log: Logbook
     log.notice()
     log.path.unlink()
     assert log.after(1) == []
-    assert log.growing.waiting == 0
+    assert (log.growing.waiting, log.strange) == (0, [])
+    log.append("one\n")
+    log.notice()
+    log.path.unlink()
+    log.path.symlink_to("elsewhere")
+    assert log.after(1) == []
+    assert (log.growing.waiting, log.strange) == (0, ["a symbolic link"])
+
+
+def test_one_that_was_given_up_as_gone_and_is_back_as_it_was_is_published(log: Logbook) -> None:
+    log.append("one\n")
+    seen = look(log.root, log.name)
+    assert seen is not None
+    log.notice(age=1000)
+    assert log.after(0) == [4]
+    log.notice(Known(State.GONE, seen.version), age=1000)
+    assert log.after(0) == [4]
+
+
+def test_one_that_the_system_hides_for_a_while_is_waited_for(log: Logbook, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.append("one\n")
+    log.notice()
+    monkeypatch.setattr("uploader.growing.look", lambda _root, path: hidden(path, OSError(116, "Stale file handle")))
+    assert (log.after(1), log.growing.waiting) == ([], 1)
+    monkeypatch.setattr("uploader.growing.look", look)
+    assert log.after(1, ended=True) == [4]
+    monkeypatch.setattr("uploader.growing.look", lambda _root, path: hidden(path, OSError(116, "Stale file handle")))
+    assert (log.after(1), log.strange) == ([], [])
+    assert (log.after(PATIENCE_SECONDS - 1), log.growing.waiting) == ([], 1)
+    assert (log.after(1), log.growing.waiting) == ([], 0)
+    assert log.strange == ["something that cannot be looked at (Stale file handle)"]
 
 
 def test_one_that_cannot_be_read_is_left_to_its_delivery(log: Logbook, monkeypatch: pytest.MonkeyPatch) -> None:

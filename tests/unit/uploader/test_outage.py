@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import tempfile
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +14,7 @@ from shared.contract.upload import StorageState, Upload
 from shared.errors import ErrorCode, FerryError
 from shared.storage.errors import StorageError, Trouble
 from tests.unit.uploader.bridge import Bridge
-from tests.unit.uploader.harbour import SETTINGS, Harbour, safetensors, write
+from tests.unit.uploader.harbour import SETTINGS, Harbour, safetensors, swift_folder, write
 from tests.unit.uploader.memory_storage import MemoryStorage, trouble
 from uploader.ledger import Ledger
 from uploader.line import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
@@ -24,8 +22,8 @@ from uploader.sending import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-MEMORY = Path("/dev/shm")
 DAY, HOURS = 86_400.0, 10_800.0
 # The first minutes second by second; later pauses are far longer than such a step.
 MINUTES, STEP = 200, 30.0
@@ -91,9 +89,8 @@ class Day:
 
 @pytest.fixture
 def day() -> Iterator[Day]:
-    # A day is thousands of durable writes: on a disk they take minutes.
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-        yield Day(Path(folder))
+    with swift_folder() as folder:
+        yield Day(folder)
 
 
 def begin(day: Day, moment: str) -> None:

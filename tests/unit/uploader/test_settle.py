@@ -11,13 +11,17 @@ from uploader.settle import BROKEN_PATIENCE_SECONDS, Observation, Proof, is_torn
 
 DEBOUNCE = 3.0
 SEEN = Observation(
-    version=Version(10, 1_000_000_000_000, 1),
+    version=Version(10, 999_999_999_999, 1),
     changed=100.0,
     now=100.0,
     open_for_writing=None,
     saved_at=None,
     ended=False,
 )
+
+
+# Where files have their times in whole seconds, what is written within the same two may look the same.
+COARSE = Version(10, 1_000_000_000_000, 1)
 
 
 def quiet(seconds: float, **more: object) -> Observation:
@@ -41,6 +45,11 @@ def quiet(seconds: float, **more: object) -> Observation:
         (quiet(BROKEN_PATIENCE_SECONDS, whole=False), Proof.BROKEN),
         (quiet(BROKEN_PATIENCE_SECONDS, whole=False, open_for_writing=False), Proof.BROKEN),
         (quiet(0, whole=False, saved_at=1000.0), Proof.SAVED),
+        (quiet(1.9, version=COARSE, open_for_writing=False), None),
+        (quiet(2, version=COARSE, open_for_writing=False), Proof.CLOSED),
+        (quiet(1.9, version=COARSE, saved_at=1000.0), None),
+        (quiet(2, version=COARSE, saved_at=1000.0), Proof.SAVED),
+        (quiet(0, version=COARSE, ended=True), Proof.ENDED),
     ],
 )
 def test_when_a_file_is_complete(seen: Observation, proof: Proof | None) -> None:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.contract.bucket import Claim, Status
+from shared.contract.bucket import Status
 from shared.contract.session import DrainRequest, Ending, Outcome, Phase, Saved, Session
 from shared.contract.upload import Upload
 from shared.errors import ErrorCode
-from shared.storage.body import BytesBody
 from shared.storage.errors import Trouble
 from tests.unit.uploader.fleet import Fleet, receipt, told
-from tests.unit.uploader.harbour import Berth, Harbour, safetensors, write
-from tests.unit.uploader.memory_storage import BUCKET
+from tests.unit.uploader.harbour import Berth, Harbour, safetensors, swift_folder, write
 from uploader.lanes import Lane
-from uploader.requests import leave
-from uploader.run import ADOPTED, Watch, session_run
+from uploader.run import ADOPTED, session_run
 from uploader.silence import SILENCE_SECONDS
 from uploader.stage import Stage
 
@@ -31,7 +26,6 @@ if TYPE_CHECKING:
     from shared.layout import SessionFolder
     from shared.storage.body import Body
 
-MEMORY = Path("/dev/shm")
 CHUNK = 6 << 20
 CHECKPOINT = "pictures/pictures_000000004.safetensors"
 STORED = "run/pictures/checkpoints/pictures_000000004.safetensors"
@@ -39,9 +33,8 @@ STORED = "run/pictures/checkpoints/pictures_000000004.safetensors"
 
 @pytest.fixture
 def harbour() -> Iterator[Harbour]:
-    # Thousands of durable writes: on a disk they take minutes.
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-        yield Harbour(Path(folder))
+    with swift_folder() as folder:
+        yield Harbour(folder)
 
 
 def claims(harbour: Harbour) -> list[str]:
@@ -550,52 +543,6 @@ def test_an_uploader_that_is_told_to_leave_does_not_wait_for_the_runs_of_others(
     assert fleet.workers["b"].daemon.at_rest
 
 
-# One pass by hand
-
-
-def test_one_pass_waits_for_the_silence_of_the_dead_and_says_so_and_brings_what_they_left(harbour: Harbour) -> None:
-    fleet = Fleet(harbour, "by-hand", hurry=True)
-    folder = harbour.session(worker="gone")
-    write(folder.output / "a.txt", "a")
-    daemon = fleet.workers["by-hand"].daemon
-    told_of: list[str] = []
-
-    def at_rest() -> bool:
-        told_of.extend(sentence for sentence in daemon.watched() if sentence not in told_of)
-        return daemon.at_rest
-
-    assert fleet.until(at_rest, "by-hand") >= SILENCE_SECONDS
-    [sentence] = told_of
-    assert "training_session_1 is the session of worker gone" in sentence
-    assert (daemon.delivered(), daemon.failures(), daemon.elsewhere()) == ((1, 1), (), ())
-
-
-def test_one_pass_leaves_the_living_alone_and_does_not_wait_for_them(harbour: Harbour) -> None:
-    fleet = Fleet(harbour, "a", "by-hand", hurry=True)
-    folder = harbour.session(worker="a")
-    write(folder.output / "a.txt", "a")
-    daemon = fleet.workers["by-hand"].daemon
-
-    def at_rest() -> bool:
-        harbour.session()
-        return daemon.at_rest
-
-    assert fleet.until(at_rest, "a", "by-hand") < 10
-    assert daemon.elsewhere() == (("training_session_1", "its own worker, a, is at work on it"),)
-
-
-def test_one_pass_does_not_wait_for_a_silent_handler_whose_uploader_lives(harbour: Harbour) -> None:
-    fleet = Fleet(harbour, "a")
-    folder = harbour.session(worker="a")
-    write(folder.output / "a.txt", "a")
-    fleet.tick("a", count=5)
-    fleet.start("by-hand", hurry=True)
-    daemon = fleet.workers["by-hand"].daemon
-    assert fleet.until(lambda: daemon.at_rest, "a", "by-hand") < SILENCE_SECONDS + 30
-    assert daemon.elsewhere() == (("training_session_1", "its own worker, a, is at work on it"),)
-    assert told(folder).worker == "a"
-
-
 # Trouble with what lies there
 
 
@@ -627,84 +574,6 @@ def test_a_session_that_cannot_be_read_hides_no_other(harbour: Harbour, monkeypa
     fleet = Fleet(harbour, "a")
     write(folder.output / "a.txt", "a")
     fleet.until(lambda: harbour.content("outputs/a.txt") == b"a", "a")
-
-
-# Watched folders
-
-
-def watched_by(harbour: Harbour, worker: str, *, hurry: bool = False) -> Berth:
-    return Berth(harbour, harbour.watched_run(), worker=worker, hurry=hurry)
-
-
-def test_a_folder_that_two_pods_watch_is_one_pods_until_that_is_gone(harbour: Harbour) -> None:
-    first = watched_by(harbour, "a")
-    first.until(lambda: first.carrier.stage is Stage.OPEN)
-    second = watched_by(harbour, "b")
-    for _ in range(300):
-        first.tick(seconds=0.5)
-        write(first.run.output / "a.txt", str(harbour.clock.passed))
-        second.tick(seconds=0.5)
-        upload = Upload.read(first.run.upload_file)
-        assert upload is not None
-        assert upload.worker == "a"
-    assert second.carrier.upload.refused is ErrorCode.PREFIX_IN_USE
-    first.die()
-    write(first.run.output / "b.txt", "b")
-    second.until(lambda: harbour.content("outputs/b.txt") == b"b")
-    assert second.carrier.hold is not None
-    assert second.carrier.hold.claim.epoch == 2
-
-
-def test_a_watched_folder_whose_prefix_had_another_run_since_is_carried_again_when_somebody_wishes_it(
-    harbour: Harbour, tmp_path: Path
-) -> None:
-    first = watched_by(harbour, "a", hurry=True)
-    write(first.run.output / "a.txt", "mine")
-    first.until(lambda: first.carrier.stage is Stage.CLOSED)
-    first.die()
-    (tmp_path / "other/pictures").mkdir(parents=True)
-    identity = json.dumps({"session_id": "watched_later", "created_at": harbour.clock.now()})
-    write(tmp_path / "other/.uploader/pictures/run.json", identity)
-    [run] = Watch(tmp_path / "other", BUCKET, "run").runs()
-    write(run.output / "a.txt", "theirs")
-    other = Berth(harbour, run, worker="b", hurry=True)
-    other.until(lambda: other.carrier.stage is Stage.CLOSED)
-    other.die()
-    again = watched_by(harbour, "a", hurry=True)
-    again.tick(5)
-    assert again.carrier.stage is Stage.REFUSED
-    assert again.carrier.upload.refused is ErrorCode.PREFIX_IN_USE
-    assert harbour.content("outputs/a.txt") == b"theirs"
-    leave(first.run.requests, "retry")
-    again.until(lambda: again.carrier.stage is Stage.CLOSED)
-    assert harbour.content("outputs/a.txt") == b"mine"
-    assert again.carrier.upload.refused is None
-
-
-@pytest.mark.parametrize("hurry", [True, False])
-@pytest.mark.parametrize("names", [["a.txt"], []], ids=["with a file", "without any"])
-def test_a_closed_run_of_a_watched_folder_notices_that_it_lost_its_prefix_when_somebody_wishes_it(
-    harbour: Harbour, names: list[str], *, hurry: bool
-) -> None:
-    berth = watched_by(harbour, "a", hurry=hurry)
-    for name in names:
-        write(berth.run.output / name, "mine")
-    berth.until(lambda: berth.carrier.stage is Stage.CLOSED)
-    theirs = Claim(epoch=2, token="theirs", session_id="another", worker="w", at=harbour.clock.now())
-    harbour.storage.remove(BUCKET, [f"run/pictures/{key}" for key in ("manifest.json", "outputs/a.txt")])
-    harbour.storage.put(
-        BUCKET, "run/pictures/claims/2.json", BytesBody(theirs.dump()), content_type="application/json", metadata={}
-    )
-    berth.tick(30)
-    assert berth.carrier.stage is Stage.CLOSED
-    leave(berth.run.requests, "retry")
-    berth.until(lambda: berth.carrier.stage is Stage.REFUSED)
-    leave(berth.run.requests, "retry")
-    berth.until(lambda: berth.carrier.stage is Stage.CLOSED)
-    manifest = harbour.manifest()
-    assert manifest is not None
-    assert (manifest.session_id, [entry.path for entry in manifest.files]) == (berth.run.session_id, names)
-    assert all(harbour.content(f"outputs/{name}") == b"mine" for name in names)
 
 
 def test_a_session_whose_worker_was_refused_for_good_asks_for_nothing_any_more(harbour: Harbour) -> None:

@@ -145,7 +145,6 @@ class Voyages(RuleBasedStateMachine):
         self.cleanup.enter_context(patch.object(Ledger, "_write", mortal))
         self.cleanup.enter_context(patch.object(Ledger, "transaction", ending))
         self.cleanup.enter_context(patch.object(Ledger, "settled", noting))
-        self.cleanup.enter_context(patch("uploader.vigil.time.time_ns", lambda: int(self.clock.now() * 1e9)))
         self.cleanup.enter_context(patch("uploader.session_view.find", lambda _: object() if self.trains else None))
         self.cleanup.enter_context(patch("uploader.session_view.can_see", lambda _: visible))
         # It is the trainer model that knows who has which file open, not this machine.
