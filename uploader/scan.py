@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from shared.patience import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -18,26 +19,6 @@ TIME_RESOLUTION_SECONDS = 2.0
 # What the ledger can hold ends in the year 2262; a file may say that it is of any other.
 _LATEST_NS = (1 << 63) - 1
 _FOLDER = "a folder"
-# What a disk, a network volume and its server, or a system that is short of something, say for a while. That a file may
-# not be looked at, or has too long a name, stays so.
-_PASSING = frozenset(
-    {
-        errno.EIO,
-        errno.ESTALE,
-        errno.ETIMEDOUT,
-        errno.EAGAIN,
-        errno.EBUSY,
-        errno.ENOTCONN,
-        errno.ECONNRESET,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.ENETDOWN,
-        errno.ENETUNREACH,
-        errno.ENOMEM,
-        errno.ENFILE,
-        errno.EMFILE,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +208,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def hidden(path: str, error: OSError) -> Seen:
     """Return what can be said of something that the system does not let one look at: one such is not all the others."""
     reason = f"something that cannot be looked at ({error.strerror})"
-    return Seen(path, Version(0, 0, 0), 0, reason, hidden=error.errno in _PASSING)
+    return Seen(path, Version(0, 0, 0), 0, reason, hidden=may_pass(error))
 
 
 def _join(folder: str, name: str) -> str:

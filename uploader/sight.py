@@ -1,4 +1,4 @@
-"""What the system does not let one look at for a while: it is waited for, since most such trouble passes.
+"""What the system does not let one look at for a while: it is waited for, as most such trouble passes, and then named.
 
 A file that a network volume hides for a moment must be missing neither in the bucket nor in the manifest.
 """
@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shared.patience import PATIENCE_SECONDS
+
 if TYPE_CHECKING:
     from uploader.scan import Seen
-
-# A volume that stutters comes back within that; what stays hidden for longer is named.
-PATIENCE_SECONDS = 60.0
 
 
 @dataclass(slots=True)

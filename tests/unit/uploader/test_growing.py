@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shared.patience import PATIENCE_SECONDS
 from tests.unit.uploader.harbour import write
 from uploader.growing import Growing
 from uploader.rows import Known
 from uploader.scan import hidden, look
-from uploader.sight import PATIENCE_SECONDS
 from uploader.states import State
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.contract.process import identify
+from shared.patience import PATIENCE_SECONDS
 from tests.unit.uploader.harbour import Berth, Harbour, hold_of, safetensors, swift_folder, write
 from uploader import scan
 from uploader.delivery import Deliverer
 from uploader.results import Later
-from uploader.sight import PATIENCE_SECONDS
 from uploader.stage import Stage
 from uploader.states import State
 
