@@ -77,7 +77,7 @@ class Book:
         except OSError:
             return False
         if there is not None and there.handler != self.session.handler:
-            self.lost = True
+            self.lost, self.refused = True, None
             log.error("session_lost", session=self.session.session_id, worker=there.worker)
         return self.lost
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from handler.workshop import Workshop
 
 _BEAT_SECONDS = 5.0
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 log = EventLog("handler")
 
@@ -99,6 +101,14 @@ def _delivered(book: Book, verdict: Verdict) -> Drained | None:
 async def _make_sure_that_it_is_heard(book: Book, verdict: Verdict) -> None:
     """Write the ending down. On a full disk the inputs go, which nobody needs any more: else nobody hears of it."""
     book.write()
-    if book.refused is not None or verdict.ending.error_code is ErrorCode.DISK_FULL:
+    # By now they may be the inputs of another worker's training.
+    if not book.lost and _is_disk_full(book, verdict):
         log.warning("inputs_deleted", session=book.session.session_id)
         await asyncio.to_thread(shutil.rmtree, book.folder.dataset, ignore_errors=True)
+
+
+def _is_disk_full(book: Book, verdict: Verdict) -> bool:
+    """Return whether room helps: a volume that refuses for another reason does not say either whose the run is."""
+    if book.refused is not None:
+        return book.refused.errno in _FULL
+    return verdict.ending.error_code is ErrorCode.DISK_FULL

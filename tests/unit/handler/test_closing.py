@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -120,6 +122,49 @@ def test_on_a_full_disk_the_inputs_make_room_for_the_ending(made: Place, monkeyp
     monkeypatch.setattr(Session, "write", refusing)
     assert closed(made, book, ending())["success"] is True
     assert not book.folder.dataset.exists()
+
+
+def full_of_inputs(made: Place) -> Book:
+    book = book_of(made)
+    (book.folder.dataset / "cats").mkdir(parents=True)
+    book.write()
+    return book
+
+
+@pytest.mark.guarantee("one-writer", fault="the volume refused for so long that another worker took the run over")
+@pytest.mark.parametrize("how", [ending(), ending(Outcome.FAILED, ErrorCode.DISK_FULL, "The worker's disk is full.")])
+def test_what_another_worker_has_staged_by_now_is_let_alone(
+    made: Place, monkeypatch: pytest.MonkeyPatch, how: Ending
+) -> None:
+    book = full_of_inputs(made)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "write", full)
+        book.write()
+    taken_over = book.session.handler.model_copy(update={"pid": 1})
+    book.session.model_copy(update={"handler": taken_over, "worker": "other"}).write(book.folder.session_file)
+    closed(made, book, how)
+    assert book.lost
+    assert book.refused is None
+    assert book.folder.dataset.exists()
+
+
+@pytest.mark.parametrize("how", [ending(), ending(Outcome.FAILED, ErrorCode.DISK_FULL, "The worker's disk is full.")])
+def test_a_volume_that_only_stutters_costs_no_inputs(made: Place, monkeypatch: pytest.MonkeyPatch, how: Ending) -> None:
+    book = full_of_inputs(made)
+    write, stutters = Session.write, [OSError(errno.EIO, os.strerror(errno.EIO))]
+
+    def stuttering(known: Session, path: Path) -> None:
+        if stutters:
+            raise stutters.pop()
+        write(known, path)
+
+    monkeypatch.setattr(Session, "write", stuttering)
+    closed(made, book, how)
+    assert book.folder.dataset.exists()
 
 
 def test_the_beat_goes_on_while_the_block_lasts(made: Place, monkeypatch: pytest.MonkeyPatch) -> None:
