@@ -224,12 +224,15 @@ def _open(path: Path, held: int | None) -> Iterator[BinaryIO]:
     else:
         # Neither a link nor a FIFO that was put in the file's place is followed or waited for.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    what = strange(os.fstat(descriptor).st_mode)
-    if what is not None:
+    try:
+        what = strange(os.fstat(descriptor).st_mode)
+        if what is not None:
+            raise _StrangeError(what)
+        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+            yield file
+    finally:
+        # Some volumes open a file and then tell nothing of it.
         os.close(descriptor)
-        raise _StrangeError(what)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        yield file
 
 
 def _is_version(file: BinaryIO, parcel: Parcel, source: Path) -> bool:

@@ -59,11 +59,10 @@ class Grips:
         with suppress(OSError):
             # Whatever is wrong with the file, its delivery will say.
             descriptor = os.open(self._root / path, _READING)
-            status = os.fstat(descriptor)
-            if _is_scarce(descriptor) or status.st_ino != inode or not stat.S_ISREG(status.st_mode):
-                os.close(descriptor)
-            else:
+            if _is_regular(descriptor, inode) and not _is_scarce(descriptor):
                 self._descriptors[wanted] = descriptor
+            else:
+                os.close(descriptor)
 
     def holds(self, path: str, inode: int) -> bool:
         """Return whether the file is held."""
@@ -136,6 +135,15 @@ class Grips:
 def _close(descriptors: dict[Held, int]) -> None:
     while descriptors:
         os.close(descriptors.popitem()[1])
+
+
+def _is_regular(descriptor: int, inode: int) -> bool:
+    """Return whether it is the regular file of that inode. Some volumes open a file and then tell nothing of it."""
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return False
+    return status.st_ino == inode and stat.S_ISREG(status.st_mode)
 
 
 def _is_scarce(descriptor: int) -> bool:

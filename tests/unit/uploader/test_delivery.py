@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +27,6 @@ from uploader.settle import Proof
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from shared.storage.body import Body
     from uploader.results import Verdict
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 KEY = "run/outputs/a.bin"
 LARGE = bytes(range(256)) * (60_000)  # three chunks
+DESCRIPTORS = Path("/proc/self/fd")
 
 
 class Quay:
@@ -299,6 +301,23 @@ def test_what_is_wrong_with_a_file(quay: Quay) -> None:
     quay.path.unlink()
     quay.path.mkdir()
     assert isinstance(quay.deliver(), Refused)
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["held open", "by its name"])
+def test_a_file_that_opens_and_then_tells_nothing_of_itself_costs_no_descriptor(
+    quay: Quay, monkeypatch: pytest.MonkeyPatch, *, held: bool
+) -> None:
+    quay.settle(b"a")
+    before = len(list(DESCRIPTORS.iterdir()))
+    parcel = quay.parcel(held=os.open(quay.path, os.O_RDONLY) if held else None)
+
+    def stale(_: int) -> os.stat_result:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", stale)
+        assert isinstance(quay.deliver(parcel), Later)
+    assert len(list(DESCRIPTORS.iterdir())) == before
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import resource
@@ -97,6 +98,20 @@ def test_what_is_no_regular_file_or_another_one_is_not_held(tmp_path: Path) -> N
     assert (grips.all, descriptors()) == ((), before)
 
 
+def test_a_file_that_opens_and_then_tells_nothing_of_itself_costs_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, grips, before = write(tmp_path), Grips(tmp_path), descriptors()
+
+    def stale(_: int) -> os.stat_result:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", stale)
+        grips.take("a.pt", known.inode)
+    assert (grips.all, descriptors()) == ((), before)
+
+
 def test_no_more_than_so_many_are_held_and_they_go_with_whoever_held_them(tmp_path: Path) -> None:
     before, grips = descriptors(), Grips(tmp_path)
     for number in range(MOST_HELD + 5):
@@ -123,7 +138,7 @@ def test_a_file_that_the_volume_has_forgotten_is_not_held_any_more(
     grips.take("a.pt", known.inode)
 
     def stale(_: int) -> os.stat_result:
-        raise OSError(116, "Stale file handle")
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fstat", stale)
