@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 PATIENCE = Patience(seconds=300.0)
 # What is not larger is held in memory, and comes in one piece.
 SMALL = 1 << 20
-_WRONG_CONTENTS = 3
+# Nobody removes or replaces what has just been listed: once, such an answer is rather a proxy's than Storage's.
+ODD = frozenset({Trouble.CHANGED, Trouble.NOT_FOUND})
+_TRIES = 3
+_AGAIN = "Perhaps it was changed meanwhile: send the job again."
 
 
 class Downloads:
     """Downloads objects of one bucket, in any number of threads.
 
     ``arrived`` is told the bytes of each block and may raise to end the download; ``stop`` ends the pauses between
-    attempts.
+    attempts. ``tries``: how often an object may be missing or another than was listed, before that is believed.
     """
 
     def __init__(
@@ -41,12 +44,15 @@ class Downloads:
         stop: threading.Event,
         arrived: Callable[[int], None],
         patience: Patience = PATIENCE,
+        tries: int = _TRIES,
     ) -> None:
-        again = "It was changed meanwhile; send the job again."
-        self._reader = Reader(source, bucket, patience=patience, stop=stop, doing="Staging", again=again)
+        self._reader = Reader(source, bucket, patience=patience, stop=stop, doing="Staging", again=_AGAIN)
         self._source = source
         self._bucket = bucket
         self._arrived = arrived
+        self._stop = stop
+        self._pause_seconds = patience.first
+        self._tries = tries
 
     def fetch(self, record: ObjectRecord, part: Path) -> None:
         """Put the object into the file ``part``.
@@ -58,12 +64,16 @@ class Downloads:
             self._arrived(len(content))
             _write(part, content)
             return
-        for remaining in reversed(range(_WRONG_CONTENTS)):
-            if self._attempt(record, part) == record.md5 or record.md5 is None:
+        for _ in range(self._tries - 1):
+            try:
+                self._attempt(record, part)
+            except StorageError as error:
+                if error.trouble not in ODD:
+                    raise
+                self._stop.wait(self._pause_seconds)
+            else:
                 return
-            if not remaining:
-                what = self._reader.what(record)
-                raise StorageError(Trouble.CHANGED, what, "what arrives has another MD5 than was listed")
+        self._attempt(record, part)
 
     def _at_once(self, record: ObjectRecord) -> bytes | None:
         """Return a small object that comes whole and right at the first attempt, as nearly all do.
@@ -79,8 +89,7 @@ class Downloads:
         right = record.md5 is None or hashlib.md5(content, usedforsecurity=False).hexdigest() == record.md5
         return content if right else None
 
-    def _attempt(self, record: ObjectRecord, part: Path) -> str:
-        """Return the MD5 of what arrived, which is as long as it should be."""
+    def _attempt(self, record: ObjectRecord, part: Path) -> None:
         digest = hashlib.md5(usedforsecurity=False)
         with part.open("wb") as file, behind() as digesting:
 
@@ -91,7 +100,9 @@ class Downloads:
 
             self._reader.read(record, 0, take)
             digesting.catch_up()
-        return digest.hexdigest()
+        if record.md5 not in {None, digest.hexdigest()}:
+            reason = f"what arrives has the MD5 {digest.hexdigest()}, but {record.md5} was listed"
+            raise StorageError(Trouble.CHANGED, self._reader.what(record), reason, advice=_AGAIN)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
@@ -20,7 +21,7 @@ from handler.stage.record import StagedFile, StagedObject, read_record, record_f
 from handler.stage.tree import StagedTree, read_tree
 from shared.clock import SystemClock
 from shared.errors import ErrorCode, FerryError
-from shared.storage.errors import StorageError
+from shared.storage.errors import StorageError, Trouble
 from shared.storage.retry import call
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def stage(
 
     ``listed`` is what the folder holds, where somebody knows; else it is listed here.
     ``report`` is called in this thread, at least once a second. Raises FerryError: DATASET_NOT_FOUND, DATASET_EMPTY,
-    DISK_FULL, INVALID_INPUT for unsafe names and archives, CANCELLED when ``stop`` is set, or a StorageError.
+    DISK_FULL, INVALID_INPUT for unsafe names and archives, STORAGE_UNREACHABLE where something else arrives than was
+    listed, CANCELLED when ``stop`` is set, or a StorageError.
     """
     with _plain_errors(target, stop):
         put_back(target)
@@ -75,7 +77,8 @@ def stage(
         target.mkdir(parents=True, exist_ok=True)
         staging = _Staging(storage, source.bucket_name, target, items, stop, patience)
         staging.run(concurrency, report)
-        tree = read_tree(target, PurePosixPath(source.folder_path).name or source.bucket_name)
+        name = PurePosixPath(source.folder_path).name or source.bucket_name
+        tree = read_tree(target, name, sleep=partial(_pause, stop))
     if not tree.files:
         raise FerryError(
             ErrorCode.DATASET_EMPTY,
@@ -230,6 +233,11 @@ class _Staging:
             raise _StoppedError
 
 
+def _pause(stop: threading.Event, seconds: float) -> None:
+    if stop.wait(seconds):
+        raise _StoppedError
+
+
 def _each_of(queue: SimpleQueue[T]) -> Iterator[T]:
     """Take from a queue until it is empty."""
     while True:
@@ -246,6 +254,8 @@ def _plain_errors(target: Path, stop: threading.Event) -> Iterator[None]:
         yield
     except (_StoppedError, StorageError) as error:
         if isinstance(error, StorageError) and not stop.is_set():
+            if error.trouble is Trouble.CHANGED:
+                raise FerryError(ErrorCode.STORAGE_UNREACHABLE, error.sentence) from error
             raise
         raise FerryError(ErrorCode.CANCELLED, "Staging the dataset was stopped.") from error
     except OSError as error:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+
+from shared.patience import patiently
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 _SHOWN = 12
@@ -41,15 +44,27 @@ class StagedTree:
         return f"The staged dataset holds the folders {_some(self.folders)} and the files {_some(self.files)}"
 
 
-def read_tree(root: Path, name: str = "") -> StagedTree:
-    """Return what lies below ``root`` on the disk, without what ai-toolkit passes over: names that begin with a dot."""
+def read_tree(root: Path, name: str = "", *, sleep: Callable[[float], object] = time.sleep) -> StagedTree:
+    """Return what lies below ``root`` on the disk, without what ai-toolkit passes over: names that begin with a dot.
+
+    ``sleep`` pauses for seconds while the disk does not answer for a while. Raises OSError where it does not at all.
+    """
+    return StagedTree.of(root, patiently(partial(_files_below, root), sleep=sleep), name)
+
+
+def _files_below(root: Path) -> list[str]:
     files: list[str] = []
-    for folder, subfolders, names in os.walk(root):
+    for folder, subfolders, names in os.walk(root, onerror=_refuse):
         subfolders[:] = [subfolder for subfolder in subfolders if not subfolder.startswith(".")]
         relative = os.path.relpath(folder, root)
         base = "" if relative == "." else f"{relative}/"
         files.extend(f"{base}{file}" for file in names if not file.startswith("."))
-    return StagedTree.of(root, files, name)
+    return files
+
+
+def _refuse(error: OSError) -> NoReturn:
+    # A folder that is passed over would be missing in the training without a word.
+    raise error
 
 
 def _some(paths: frozenset[str]) -> str:

@@ -39,7 +39,8 @@ class FakeDownload:
 
 @dataclass
 class FakeStorage:
-    """``broken`` holds, by key, after how many bytes each next connection breaks; ``served`` replaces what is sent.
+    """``broken`` holds, by key, after how many bytes each next connection breaks; ``served`` replaces what is sent,
+    and ``missed`` says how often the object is not found.
 
     ``at_once`` is what comes where a small object is asked for in one piece; by default none does.
     """
@@ -51,6 +52,7 @@ class FakeStorage:
     with_md5: bool = True
     says_size: bool = True
     refused: dict[str, StorageError] = field(default_factory=dict)
+    missed: dict[str, int] = field(default_factory=dict)
     opened: Counter[tuple[str, int]] = field(default_factory=Counter)
     on_block: Callable[[str], None] = lambda key: None
     at_once: Callable[[str], bytes | None] | None = None
@@ -96,6 +98,9 @@ class FakeStorage:
             if key in self.refused:
                 self.on_block(key)
                 raise self.refused[key]
+            if self.missed.get(key):
+                self.missed[key] -= 1
+                raise StorageError(Trouble.NOT_FOUND, f"Reading {key}", "Storage answers 404")
             content = self.served[key].pop(0) if self.served.get(key) else self.objects[key]
             etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
             yield FakeDownload(len(content) if self.says_size else None, self._blocks(key, content, start), etag)
