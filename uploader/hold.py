@@ -148,7 +148,8 @@ class Hold:
             self._give_up(row, result.reason)
             return
         pause = min(_LONGEST_RETRY_SECONDS, 2.0 ** min(attempts, 10)) * self._world.jitter.uniform(0.5, 1.0)
-        next_try = self._world.clock.monotonic() + max(pause, result.retry_after or 0.0)
+        wished = min(_LONGEST_RETRY_SECONDS, result.retry_after or 0.0)
+        next_try = self._world.clock.monotonic() + max(pause, wished)
         self.ledger.retry_later(row, attempts, next_try, result.reason)
         log.warning("upload_retried", session=self._run.session_id, path=row.path, reason=result.reason)
         if result.server_down:

@@ -100,4 +100,6 @@ class Line:
         return min(max(FIRST_PAUSE_SECONDS, self._pause * 2), LONGEST_PAUSE_SECONDS)
 
     def _ask_in(self, seconds: float, at_least: float = 0.0) -> None:
-        self._next_probe = self._clock.monotonic() + max(seconds * self._jitter.uniform(0.75, 1.0), at_least)
+        # One answer with a wish for a day must not stop everything for that day.
+        wished = min(at_least, LONGEST_PAUSE_SECONDS)
+        self._next_probe = self._clock.monotonic() + max(seconds * self._jitter.uniform(0.75, 1.0), wished)

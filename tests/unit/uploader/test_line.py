@@ -39,6 +39,13 @@ def test_what_storage_asks_for_is_respected() -> None:
     assert line.probe_due()
 
 
+def test_a_wish_for_a_day_is_no_reason_not_to_ask_for_a_day() -> None:
+    clock = FakeClock()
+    line = Line(clock, random.Random(1))
+    line.suspect("busy", 86_400.0)
+    assert LONGEST_PAUSE_SECONDS - 1 < probe(line, clock) < LONGEST_PAUSE_SECONDS + 1
+
+
 def test_more_trouble_does_not_hurry_the_next_question() -> None:
     clock = FakeClock()
     line = Line(clock, random.Random(1))

@@ -254,6 +254,18 @@ def test_a_rotation_that_takes_a_while_gives_no_file_up(day: Day) -> None:
     assert day.upload.uploaded.files == 20
 
 
+@pytest.mark.guarantee("nothing-lost", fault="one answer asks for a day of patience")
+def test_an_answer_that_asks_for_a_day_stops_nothing_for_a_day(day: Day) -> None:
+    day.bridge.tick(5)
+    write(day.output / "a.txt", "x")
+    day.storage.fail("put", StorageError(Trouble.BUSY, "A call", "a test wants it", retry_after=DAY), key="a.txt")
+    day.bridge.until(lambda: day.storage.count("put", "a.txt") > 0)
+    write(day.output / "b.txt", "x")
+    day.harbour.drained()
+    day.until("drain-1")
+    assert day.upload.uploaded.files == 2
+
+
 @pytest.mark.guarantee("told", fault="a file is refused for good while Storage takes everything else")
 def test_what_storage_refuses_alone_is_given_up_and_the_others_arrive(day: Day) -> None:
     write(day.output / "refused.txt", "x")
