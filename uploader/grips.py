@@ -74,9 +74,12 @@ class Grips:
         return None if status is None else seen_of(path, status)
 
     def is_nameless(self, path: str, inode: int) -> bool:
-        """Return whether nothing leads to the held file any more. Its links are not asked: some volumes hide one."""
+        """Return whether nothing leads to the held file any more, as far as one can see.
+
+        Its links are not asked: some volumes hide one.
+        """
         seen = look(self._root, path)
-        return seen is None or seen.version.inode != inode
+        return seen is None or (seen.version.inode != inode and not seen.hidden)
 
     def is_renamed(self, path: str, inode: int) -> bool:
         """Return whether the held file has only got another name. Some volumes hide deleted files: with a dot."""

@@ -18,7 +18,7 @@ from uploader.courier import StoppedError
 from uploader.grips import MOST_HELD, Held
 from uploader.lanes import Desk, Lane
 from uploader.paths import printable
-from uploader.scan import look
+from uploader.scan import NEVER_LOOKED_AT, look
 from uploader.spool import NotClonedError, Spool
 from uploader.states import State
 
@@ -108,9 +108,9 @@ class Keeper:
         return self._fits(size, self._limit)
 
     def has_original(self, row: Row) -> bool:
-        """Return whether the version in ``row`` still lies where the trainer wrote it."""
+        """Return whether the version in ``row`` still lies where the trainer wrote it, or may, where nobody can see."""
         seen = look(self._run.output, row.path)
-        return seen is not None and seen.version == row.version
+        return seen is not None and (seen.hidden or seen.version == row.version)
 
     def _let_go(self, first: Collection[Held]) -> None:
         """Let go of what is not among the ``first``: it can be taken again. What has nothing else left stays."""
@@ -204,7 +204,8 @@ class Keeper:
 
     def _adopt(self, note: Settled, name: str) -> bool:
         row = self._ledger.file(note.path)
-        if row is not None:
+        # Of what was only told to be missing, or has never been looked at, the note knows more.
+        if row is not None and row.version != NEVER_LOOKED_AT:
             return row.version == note.version and row.source is None and self._ledger.spooled(row, name)
         if self._ledger.key_owner(note.key) not in {None, note.path}:
             return False
@@ -247,8 +248,7 @@ class Keeper:
         """Remove the copies that can be made again, because their originals are still there; return the bytes."""
         freed = self._spool.forget_optimizer(flying)
         for kept in self._all_kept((), flying):
-            if kept.spare and not kept.flying:
-                self._drop(kept.row)
+            if kept.spare and not kept.flying and self._drop(kept.row):
                 freed += kept.bytes
         return freed
 
@@ -260,10 +260,14 @@ class Keeper:
             *(Kept(row, flying=row.path in busy) for row in nameless),
         ]
 
-    def _drop(self, row: Row) -> None:
-        """Remove a copy made ahead: the original is still there."""
+    def _drop(self, row: Row) -> bool:
+        """Remove a copy made ahead, if its original can be held instead: the trainer may delete that at any time."""
+        self._grips.take(row.path, row.version.inode)
+        if not self._grips.holds(row.path, row.version.inode):
+            return False
         self._ledger.spooled(row, None)
         self._spool.discard(row)
+        return True
 
     def _give_up(self, row: Row) -> None:
         reason = "it was deleted before it could be uploaded, and given up because too much was waiting"

@@ -19,7 +19,7 @@ from uploader.kinds import key_of, nature
 from uploader.ledger import Ledger
 from uploader.ledger_file import LedgerError
 from uploader.office import REBUILT, STOCKED
-from uploader.scan import Version
+from uploader.scan import NEVER_LOOKED_AT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +93,7 @@ def _recall_missing(run: Run, ledger: Ledger) -> None:
         if ledger.key_owner(key) not in {None, failure.path}:
             key = keys.disambiguate(key, failure.path)
         kind = nature(failure.path, run.name).kind
-        ledger.refused(failure.path, kind, key, Version(0, 0, 0), failure.reason, run.created_at)
+        ledger.refused(failure.path, kind, key, NEVER_LOOKED_AT, failure.reason, run.created_at)
 
 
 def _inherit(run: Run, epoch: int) -> None:

@@ -54,6 +54,10 @@ class Seen:
         return self.strange == _FOLDER
 
 
+# Of what no look has told anything.
+NEVER_LOOKED_AT = Version(0, 0, 0)
+
+
 def version_of(status: os.stat_result) -> Version:
     """Return the version that a stat result stands for."""
     mtime_ns = max(-_LATEST_NS, min(status.st_mtime_ns, _LATEST_NS))
@@ -208,7 +212,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def hidden(path: str, error: OSError) -> Seen:
     """Return what can be said of something that the system does not let one look at: one such is not all the others."""
     reason = f"something that cannot be looked at ({error.strerror})"
-    return Seen(path, Version(0, 0, 0), 0, reason, hidden=may_pass(error))
+    return Seen(path, NEVER_LOOKED_AT, 0, reason, hidden=may_pass(error))
 
 
 def _join(folder: str, name: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uploader.grips import MOST_HELD, Grips, Held
-from uploader.scan import Version, look
+from uploader.scan import Version, hidden, look
 
 if TYPE_CHECKING:
     import pytest
@@ -49,6 +49,16 @@ def test_what_is_held_can_be_looked_at_and_read_without_its_name(tmp_path: Path)
     assert os.pread(descriptor, 100, 0) == CONTENT
     os.close(descriptor)
     assert (grips.all, grips.look("a.pt", known.inode), grips.where("a.pt", known.inode)) == ((), None, None)
+
+
+def test_what_a_volume_hides_for_a_moment_has_not_lost_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, grips = write(tmp_path), Grips(tmp_path)
+    grips.take("a.pt", known.inode)
+    monkeypatch.setattr("uploader.grips.look", lambda _root, path: hidden(path, OSError(5, "Input/output error")))
+    assert not grips.is_nameless("a.pt", known.inode)
+    assert grips.nameless() == []
 
 
 def test_both_files_of_one_name_are_held_each_by_its_own_inode(tmp_path: Path) -> None:

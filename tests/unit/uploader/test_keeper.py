@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shared.contract.upload import Upload
 from shared.storage.errors import Trouble
 from tests.unit.uploader.harbour import Berth, Harbour, hold_of, write
 from tests.unit.uploader.pruning import (
@@ -29,7 +30,7 @@ from tests.unit.uploader.pruning import (
     waits,
     weights,
 )
-from uploader import grips, keeper, spool
+from uploader import grips, keeper, scan, spool
 from uploader.disk import Space
 from uploader.lanes import Lane
 from uploader.ledger import Ledger
@@ -37,6 +38,8 @@ from uploader.stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from uploader.scan import Seen
 
 
 @pytest.fixture
@@ -160,6 +163,26 @@ def test_a_copy_in_the_spool_finds_its_way_without_the_ledger(harbour: Harbour) 
     assert list(berth.run.spool.iterdir()) == []
 
 
+@pytest.mark.guarantee(
+    "nothing-lost", fault="the ledger is lost while the only copy of a checkpoint that was named as missing is spooled"
+)
+def test_a_copy_of_what_was_told_to_be_missing_finds_its_way_without_the_ledger(harbour: Harbour) -> None:
+    berth = open_berth(harbour)
+    harbour.storage.fail("put", Trouble.LOCKED, key="checkpoints/", times=100_000)
+    save(berth, 4)
+    delete(berth, 4)
+    berth.until(lambda: len(kept(berth)) == 1)
+    berth.until(lambda: [failure.path for failure in told(berth).failures] == [name(4)])
+    berth.die()
+    for path in berth.run.state.glob("ledger.*"):
+        path.write_bytes(b"torn")
+    back(harbour)
+    end(Berth(harbour, berth.run))
+    assert harbour.content(key(4)) == weights(4)
+    assert missing(harbour) == {}
+    assert list(berth.run.spool.iterdir()) == []
+
+
 @pytest.mark.guarantee("nothing-lost", fault="the uploader is killed between making a copy and noting it")
 def test_a_copy_that_was_made_and_not_noted_is_found(harbour: Harbour, monkeypatch: pytest.MonkeyPatch) -> None:
     berth = open_berth(harbour)
@@ -231,7 +254,83 @@ def test_a_copy_ahead_that_vanishes_is_no_loss(harbour: Harbour) -> None:
     assert missing(harbour) == {}
 
 
+@pytest.mark.guarantee("nothing-lost", fault="a volume hides a checkpoint while its copy in the spool is damaged")
+def test_an_original_that_a_volume_hides_is_not_taken_for_deleted(
+    harbour: Harbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    berth = open_berth(harbour)
+    away(harbour)
+    save(berth, 4, 8)
+    berth.until(lambda: spooled(berth) == {name(4)})
+    for path in kept(berth):
+        path.write_bytes(b"torn")
+    back(harbour)
+    with monkeypatch.context() as patch:
+        hide(patch, name(4))
+        berth.until(lambda: hold_of(berth).ledger.gone > 0 or spooled(berth) == set())
+    assert hold_of(berth).ledger.gone == 0
+    end(berth)
+    assert harbour.content(key(4)) == weights(4)
+
+
+def told(berth: Berth) -> Upload:
+    upload = Upload.read(berth.run.upload_file)
+    assert upload is not None
+    return upload
+
+
+def hide(patch: pytest.MonkeyPatch, hidden: str) -> None:
+    """Have a volume hide a file from whoever looks at it."""
+
+    def look(root: Path, path: str) -> Seen | None:
+        return scan.hidden(path, OSError(5, "Input/output error")) if path == hidden else scan.look(root, path)
+
+    for module in (keeper, grips):
+        patch.setattr(module, "look", look)
+
+
 # Room
+
+
+@pytest.mark.guarantee("nothing-lost", fault="a volume hides a checkpoint while too much is kept")
+def test_what_a_volume_hides_for_a_moment_is_not_given_up(harbour: Harbour, monkeypatch: pytest.MonkeyPatch) -> None:
+    harbour = Harbour(harbour.root, spool_bytes=len(weights(4)) // 2)
+    berth = open_berth(harbour)
+    away(harbour)
+    save(berth, 4)
+    berth.until(lambda: not hold_of(berth).flight.paths)
+    with monkeypatch.context() as patch:
+        hide(patch, name(4))
+        berth.tick()
+    assert waits(berth, 4)
+    back(harbour)
+    end(berth)
+    assert harbour.content(key(4)) == weights(4)
+
+
+@pytest.mark.guarantee("nothing-lost", fault="a checkpoint is deleted right after its copy was dropped to free the disk")
+def test_a_copy_ahead_is_dropped_for_room_only_when_its_original_is_held(harbour: Harbour) -> None:
+    berth = open_berth(harbour)
+    away(harbour)
+    save(berth, 4, 8)
+    berth.until(lambda: spooled(berth) == {name(4)})
+    assert hold_of(berth).drop_leftovers() == len(weights(4))
+    delete(berth, 4)
+    back(harbour)
+    end(berth)
+    assert harbour.content(key(4)) == weights(4)
+    assert missing(harbour) == {}
+
+
+@pytest.mark.guarantee("nothing-lost", fault="the disk is full while there is no descriptor left for a checkpoint")
+def test_a_copy_ahead_of_what_cannot_be_held_stays(harbour: Harbour, monkeypatch: pytest.MonkeyPatch) -> None:
+    berth = open_berth(harbour)
+    away(harbour)
+    save(berth, 4, 8)
+    berth.until(lambda: spooled(berth) == {name(4)})
+    monkeypatch.setattr(grips, "MOST_HELD", 0)
+    assert hold_of(berth).drop_leftovers() == 0
+    assert spooled(berth) == {name(4)}
 
 
 @pytest.mark.guarantee("told", fault="more is deleted during an outage than the spool may hold")
