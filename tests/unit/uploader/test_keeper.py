@@ -308,7 +308,7 @@ def test_what_a_volume_hides_for_a_moment_is_not_given_up(harbour: Harbour, monk
     assert harbour.content(key(4)) == weights(4)
 
 
-@pytest.mark.guarantee("nothing-lost", fault="a checkpoint is deleted right after its copy was dropped to free the disk")
+@pytest.mark.guarantee("nothing-lost", fault="a checkpoint is deleted once its copy was dropped to free the disk")
 def test_a_copy_ahead_is_dropped_for_room_only_when_its_original_is_held(harbour: Harbour) -> None:
     berth = open_berth(harbour)
     away(harbour)
