@@ -12,11 +12,13 @@ from handler.left_over import LeftOver
 from handler.reporter import Reporter
 from handler.trainer import live_trainers, root_of
 from handler.tree import Tree
+from shared.clock import Deadline
 from shared.contract.process import find, same_machine
 from shared.contract.session import Phase, Session
 from shared.errors import ErrorCode, FerryError
 from shared.layout import SessionFolder, sessions
 from shared.log import EventLog
+from shared.patience import PATIENCE_SECONDS, may_pass
 
 if TYPE_CHECKING:
     from handler.lifeline import Lifeline
@@ -53,15 +55,27 @@ class _Recovery:
     lifeline: Lifeline | None
 
     async def see_to(self, folder: SessionFolder, root: ProcessIdentity | None) -> dict[str, Any] | None:
-        """Return the answer of the run in ``folder``, whose trainer lives below ``root``; None where there is none."""
+        """Return the answer of the run in ``folder``, whose trainer lives below ``root``; None where there is none.
+
+        What fails is tried again as long as the trainer lives, and for a minute where it may pass.
+        """
+        patience = Deadline(self.workshop.clock, PATIENCE_SECONDS)
         while True:
+            soon = Deadline(self.workshop.clock, PATIENCE_SECONDS)
             try:
                 return await self._take_over(folder, root)
             except (OSError, FerryError, psutil.Error) as error:
                 # A run whose volume fails must not keep this worker from all others.
                 log.error("run_not_finished", session=folder.session_id, reason=error)
-            root = root_of(folder, live_trainers())
-            if root is None or self.stop.reason is not None:
+                passes = isinstance(error, OSError) and may_pass(error)
+            except Exception:  # The run's edge: the others have trainers that live.
+                log.exception("defect", session=folder.session_id)
+                passes = False
+            if soon.passed():
+                # It went well for long: this is another trouble than the one before.
+                patience = Deadline(self.workshop.clock, PATIENCE_SECONDS)
+            root = _root_now(folder, root)
+            if self.stop.reason is not None or (root is None and (not passes or patience.passed())):
                 return None
             # As long as its trainer has the GPU, this worker has no use for another job.
             await self.stop.wait(_AGAIN_SECONDS)
@@ -85,6 +99,14 @@ class _Recovery:
         reporter = Reporter(self.lifeline.sender(session.job_id), self.workshop.clock)
         run = LeftOver(folder, session, root, replace(self.workshop, reporter=reporter), self.stop)
         return await self.lifeline.carry(session.job_id, run.to_the_end(), self.stop)
+
+
+def _root_now(folder: SessionFolder, before: ProcessIdentity | None) -> ProcessIdentity | None:
+    """Return the root of the trainer that lives for a session; the one of ``before`` where the system does not say."""
+    try:
+        return root_of(folder, live_trainers())
+    except (OSError, psutil.Error):
+        return before
 
 
 def _is_nobodys(session: Session, worker: str) -> bool:

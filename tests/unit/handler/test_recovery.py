@@ -12,6 +12,7 @@ import pytest
 
 import handler.recovery
 import handler.watch
+from handler.left_over import LeftOver
 from handler.recovery import finish_left_over
 from handler.trainer import live_trainers, root_of, start
 from handler.training import Training
@@ -43,6 +44,8 @@ TOKEN = DrainRequest(token="asked", at=NOW)
 def frequent_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler.watch, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr("handler.reporter.SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(handler.recovery, "_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(handler.recovery, "PATIENCE_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -151,6 +154,41 @@ def test_a_run_whose_volume_fails_does_not_keep_the_others(made: Place, monkeypa
                 return await finish_left_over(made.workshop, StopRequest())
 
     assert [answer["session_id"] for answer in asyncio.run(running())] == ["training_session_2"]
+
+
+@pytest.mark.guarantee("handler-death", fault="the volume does not answer for a moment when its trainer has ended")
+def test_a_run_that_is_over_is_answered_when_its_volume_comes_back(
+    made: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = left(made, phase=Phase.TRAINING, trainer=GONE)
+    TrainerExit(code=3, at=NOW).write(found.trainer_exit)
+    found.trainer_output.write_bytes(b"Error running job: CUDA out of memory\n")
+    real, failures = TrainerExit.read.__func__, [116, 5]  # type: ignore[attr-defined]  # a classmethod's function
+
+    def stale(cls: type[TrainerExit], path: Path) -> TrainerExit | None:
+        if failures:
+            raise OSError(failures.pop(), "The volume is away")
+        known: TrainerExit | None = real(cls, path)
+        return known
+
+    monkeypatch.setattr(TrainerExit, "read", classmethod(stale))
+    (answer,) = finish(made)
+    assert (failures, answer["error_code"], read(found).phase) == ([], "gpu_out_of_memory", Phase.CLOSED)
+
+
+def test_what_the_volume_refuses_for_good_is_not_waited_for(made: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handler.recovery, "PATIENCE_SECONDS", 1e9)
+    left(made)
+    tried: list[object] = []
+
+    def denied(*_: object) -> None:
+        tried.append(1)
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(made.uploader, "look", lambda _: None)
+    monkeypatch.setattr(Session, "read", denied)
+    assert finish(made) == []
+    assert len(tried) == 1
 
 
 def test_a_worker_that_has_to_go_leaves_what_can_wait(made: Place) -> None:
@@ -272,7 +310,6 @@ def test_a_trainer_that_nobody_waits_for_is_ended_and_its_run_let_alone(made: Pl
 
 @pytest.mark.guarantee("one-writer", fault="the volume does not answer when a live training is to be taken over")
 def test_no_job_is_asked_for_as_long_as_a_trainer_lives(made: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handler.recovery, "_AGAIN_SECONDS", 0.02)
     monkeypatch.setattr(made.uploader, "look", lambda _: None)
     found, root = training(made)
     away = found.session_file.rename(found.path / "away")
@@ -293,7 +330,6 @@ def test_no_job_is_asked_for_as_long_as_a_trainer_lives(made: Place, monkeypatch
 
 
 def test_a_run_that_fails_half_way_is_taken_up_again(made: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handler.recovery, "_AGAIN_SECONDS", 0.02)
     found, root = training(made)
     failed: list[object] = []
 
@@ -314,6 +350,64 @@ def test_a_run_that_fails_half_way_is_taken_up_again(made: Place, monkeypatch: p
 
     (answer,) = finish_while(made, fails_once, stop)
     assert (len(failed), answer["error_code"], read(found).phase) == (1, "interrupted", Phase.CLOSED)
+
+
+@pytest.mark.guarantee("handler-death", fault="a defect of Ferry itself in the recovery of another run")
+def test_a_defect_in_one_run_costs_no_other_its_training(made: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, root = training(made, WAITING)
+    left(made, "training_session_2")
+    told: list[object] = []
+    monkeypatch.setattr(handler.recovery.log, "exception", lambda *_, **fields: told.append(fields["session"]))
+    real = LeftOver.to_the_end
+
+    async def defective(run: LeftOver) -> dict[str, Any]:
+        if run._folder != found:
+            await until(lambda: read(found).handler == identify())
+            raise RuntimeError("a defect")
+        return await real(run)
+
+    monkeypatch.setattr(LeftOver, "to_the_end", defective)
+
+    async def goes_on(_: object) -> None:
+        await until(lambda: bool(told))
+        assert made.trainers() == [root.pid]
+        (found.path / "go").touch()
+
+    (answer,) = finish_while(made, goes_on, StopRequest())
+    assert (answer["session_id"], answer["success"]) == (found.session_id, True)
+    assert told == ["training_session_2"]
+
+
+@pytest.mark.guarantee("one-writer", fault="the system does not say for a moment which trainers live")
+def test_a_trainer_is_not_given_up_because_the_system_does_not_tell(
+    made: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, _ = training(made)
+    failed: list[object] = []
+
+    def stale(*arguments: Any, **options: Any) -> Training:
+        if not failed:
+            raise OSError(116, "Stale file handle")
+        return Training(*arguments, **options)
+
+    def unknown() -> list[Any]:
+        if not known:
+            known.extend(live_trainers())
+            return known
+        failed.append(1)
+        raise psutil.NoSuchProcess(1)
+
+    known: list[Any] = []
+    monkeypatch.setattr("handler.left_over.Training", stale)
+    monkeypatch.setattr(handler.recovery, "live_trainers", unknown)
+    stop = StopRequest()
+
+    async def goes_on(_: object) -> None:
+        await until(lambda: made.workshop.reporter._number > 0)
+        stop.ask(Stop.INTERRUPTED)
+
+    (answer,) = finish_while(made, goes_on, stop)
+    assert (failed, answer["session_id"], made.trainers()) == ([1], found.session_id, [])
 
 
 @dataclass
