@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,12 +80,27 @@ class SessionFolder:
 
 
 def sessions(root: Path) -> Iterator[SessionFolder]:
-    """Yield the sessions under ``root``, oldest first; none where the root does not exist yet."""
-    if not root.is_dir():
+    """Yield the sessions under ``root``, oldest first; none where the root does not exist yet.
+
+    What the volume does not tell of is counted in: a trainer may live for it. Raises OSError where the root cannot be
+    listed.
+    """
+    try:
+        paths = sorted(root.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
         return
-    for path in sorted(root.glob(f"{SESSION_PREFIX}*")):
-        if path.is_dir() and not path.is_symlink():
+    for path in paths:
+        if path.name.startswith(SESSION_PREFIX) and _may_be_folder(path):
             yield SessionFolder(path)
+
+
+def _may_be_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def workers_folder(root: Path) -> Path:
