@@ -177,7 +177,8 @@ class JobRun:
         what, halves = expected(config, session.name), trained_halves(config)
         here, lineage = Restored(), session.lineage
         if session.attempt > 1:
-            here, lineage = put_right(output, session.saved, what), (*lineage, session.session_id)
+            lineage = (*lineage, session.session_id)
+            here = await in_thread(self._stop, lambda flag: put_right(output, session.saved, what, flag))
         if here.whole:
             return here
         storage, bucket, prefix = self._workshop.storage, session.bucket, session.prefix

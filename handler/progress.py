@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from handler.activity import Activity, begun, is_download
 from handler.bar import Bar, parse_bar
 from handler.remarks import Remark, noticed
-from handler.saves import expand, relative, step_in_name
+from handler.saves import expand, relative, step_in_name, written
 from shared.contract.document import Record
 from shared.contract.session import Progress, Saved
 
@@ -160,7 +160,7 @@ def _saved_checkpoint(state: State, match: re.Match[str], run: Run, at: float) -
     # The name carries the step, unless it is the last checkpoint's, or that of the JSON file that learnable SNR leaves.
     step = state.saving_step if path.endswith(".json") else step_in_name(path)
     files = expand(path, step, run)
-    return _with_saved(state, files, state.progress.step if step is None else step, at)
+    return _with_saved(state, run, files, state.progress.step if step is None else step, at)
 
 
 def _saved_optimizer(state: State, match: re.Match[str], run: Run, at: float) -> State:
@@ -168,7 +168,7 @@ def _saved_optimizer(state: State, match: re.Match[str], run: Run, at: float) ->
     step = state.progress.step if state.saving_step is None else state.saving_step
     # The save is over, and the last one of all has no line that announces it.
     state = _with(state, saving_step=None)
-    return state if path is None else _with_saved(state, (path,), step, at)
+    return state if path is None else _with_saved(state, run, (path,), step, at)
 
 
 def _lost_optimizer(state: State, _match: re.Match[str], _run: Run, _at: float) -> State:
@@ -199,9 +199,9 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[State, re.Match[str], Run, float]
 )
 
 
-def _with_saved(state: State, paths: tuple[str, ...], step: int | None, at: float) -> State:
+def _with_saved(state: State, run: Run, paths: tuple[str, ...], step: int | None, at: float) -> State:
     again = tuple(saved for saved in state.saved if saved.path not in paths)
-    new = tuple(Saved(path=path, step=step, at=at) for path in paths)
+    new = tuple(Saved(path=path, step=step, at=at, mtime=written(run.output / path)) for path in paths)
     return _with(state, activity=Activity.SAVING, saved=(*again, *new)[-_MOST_SAVED:])
 
 

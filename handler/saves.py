@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,6 +58,26 @@ def relative(path: str, output: Path) -> str | None:
         if candidate.is_relative_to(base):
             return candidate.relative_to(base).as_posix()
     return None
+
+
+def files_of(checkpoint: Path) -> list[Path]:
+    """Return the files of a checkpoint: all below it where it is a folder, else itself. Raises OSError."""
+    if not stat.S_ISDIR(checkpoint.stat().st_mode):
+        return [checkpoint]
+    below = os.walk(checkpoint, onerror=_refuse)
+    return [Path(folder, name) for folder, _, names in below for name in names]
+
+
+def written(checkpoint: Path) -> float | None:
+    """Return when a checkpoint was written to last, by its volume's clock (Unix seconds); None where that is silent."""
+    try:
+        return max((file.stat().st_mtime for file in files_of(checkpoint)), default=None)
+    except OSError:
+        return None
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise error
 
 
 def _candidates(path: str, step: int | None, run: Run) -> Iterator[str]:

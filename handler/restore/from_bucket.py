@@ -10,11 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from handler.restore.choice import kept, left
+from handler.restore.stopping import pause
+from handler.saves import written
 from handler.stage.download import Downloads
 from shared import keys
 from shared.clock import SystemClock
 from shared.contract.session import Saved
-from shared.errors import ErrorCode, FerryError
 from shared.log import EventLog
 from shared.storage.errors import StorageError, Trouble
 from shared.storage.retry import Patience, call
@@ -105,9 +106,12 @@ class _Restoring:
             self._put(checkpoint.files)
         finally:
             shutil.rmtree(self._parts, ignore_errors=True)
-        now = SystemClock().now()
-        saved = (Saved(path=str(file.path), step=checkpoint.step, at=now) for file in (*checkpoint.files, *restored))
-        return Restored(whole=True, step=checkpoint.step, saved=tuple(saved), damaged=tuple(self._damaged))
+        saved = tuple(self._saved(file, checkpoint.step) for file in (*checkpoint.files, *restored))
+        return Restored(whole=True, step=checkpoint.step, saved=saved, damaged=tuple(self._damaged))
+
+    def _saved(self, file: Kept, step: int | None) -> Saved:
+        mtime = written(self._output / file.path)
+        return Saved(path=str(file.path), step=step, at=SystemClock().now(), mtime=mtime)
 
     def _found(self, lineage: Sequence[str]) -> Iterator[Kept]:
         for folder in ("checkpoints", "logs"):
@@ -191,8 +195,7 @@ class _Restoring:
         return self._parts / hashlib.sha256(file.record.key.encode()).hexdigest()
 
     def _arrived(self, _count: int) -> None:
-        if self._stop.is_set():
-            raise FerryError(ErrorCode.CANCELLED, "The worker was told to stop while the training was restored.")
+        pause(self._stop, 0)
 
     def _ask(self, question: Callable[[], T]) -> T:
         return call(question, PATIENCE, clock=SystemClock(), wait=self._stop.wait)

@@ -48,11 +48,15 @@ class Progress(Record):
 
 
 class Saved(Record):
-    """A file that the trainer logged as saved: path relative to ``output/``, the step, and when (Unix seconds)."""
+    """A file that the trainer logged as saved: path relative to ``output/``, the step, and when (Unix seconds).
+
+    ``mtime``: the newest of the file (or in the folder) then, by the volume's own clock; None where it is not known.
+    """
 
     path: str
     step: int | None = None
     at: float
+    mtime: float | None = None
 
 
 class Ending(Record):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -111,6 +112,21 @@ def test_one_line_means_both_halves_of_wan() -> None:
     files = ("lora/lora_000000010_high_noise.safetensors", "lora/lora_000000010_low_noise.safetensors")
     state = after("Saving at step 10", f"Saved checkpoint to {FOLDER}/lora_000000010.safetensors", run=make_run(*files))
     assert state.saved == tuple(Saved(path=path, step=10, at=5.0) for path in files)
+
+
+def test_when_a_saved_file_or_folder_was_written_is_told_by_its_volume(tmp_path: Path) -> None:
+    run = Run(name="lora", output=tmp_path, exists=lambda _: True)
+    newest = tmp_path / "lora" / "lora_000000010" / "transformer" / "model.safetensors"
+    newest.parent.mkdir(parents=True)
+    optimizer = tmp_path / "lora" / "optimizer.pt"
+    for path, mtime in ((newest.parent.parent / "index.json", 3.0), (newest, 7.0), (optimizer, 9.0)):
+        path.touch()
+        os.utime(path, (mtime, mtime))
+    folder = f"Saved checkpoint to {tmp_path}/lora/lora_000000010"
+    state = after("Saving at step 10", folder, f"Saved optimizer to {optimizer}", run=run)
+    told = {saved.path: saved.mtime for saved in state.saved}
+    assert (told["lora/lora_000000010"], told["lora/optimizer.pt"]) == (7.0, 9.0)
+    assert told["lora/lora_000000010.safetensors"] is None
 
 
 def test_one_line_means_every_variant_of_the_same_save_and_no_other() -> None:

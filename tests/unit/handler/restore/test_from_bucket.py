@@ -60,9 +60,16 @@ def bucket() -> Bucket:
     return made
 
 
+class Stop(threading.Event):
+    """Lets nobody wait."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self.is_set()
+
+
 def run(bucket: Bucket, output: Path, *, stop: bool = False, trigger: str | None = None) -> Restored:
     output.mkdir(exist_ok=True)
-    flag = threading.Event()
+    flag = Stop()
     if stop:
         flag.set()
     storage = cast("Storage", bucket)
@@ -86,6 +93,7 @@ def test_the_newest_checkpoint_its_optimizer_and_the_logs_come_back(bucket: Buck
         "cats/cats_000000020.safetensors": 20,
         "cats/optimizer.pt": 20,
     }
+    assert all(entry.mtime == (tmp_path / "output" / entry.path).stat().st_mtime for entry in restored.saved)
 
 
 def test_the_checkpoint_is_the_last_to_appear(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +172,7 @@ def test_what_a_training_can_do_without_is_left_out_when_it_is_damaged(
 
 def test_a_file_that_vanishes_meanwhile_is_passed_over(bucket: Bucket, tmp_path: Path) -> None:
     for call in ("read", "open"):
-        bucket.fail(call, Trouble.NOT_FOUND, key="000000020")
+        bucket.fail(call, Trouble.NOT_FOUND, key="000000020", times=9)
     assert run(bucket, tmp_path / "output").step == 10
 
 
