@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # What RunPod leaves a worker after its SIGTERM is about ten seconds; the answer must be out by then.
 INTERRUPTED_SECONDS = 6.0
 _LOOK_SECONDS = 0.05
+# Whatever is sent more often than this, and still is not there, does not bring the end nearer.
+_MOST_TIMES = 3
 # The uploader beats every five seconds and is restarted at once; after this it is not coming back by itself.
 UPLOADER_SILENCE_SECONDS = 60.0
 
@@ -95,6 +97,9 @@ class _Waiting:
         self._upload: Upload | None = None
         self._whole = None if most_seconds is None else Deadline(clock, most_seconds)
         self._hurried = False
+        # What has arrived or failed, and how many bytes had been moved when that was last something new.
+        self._reached: Hashable = None
+        self._moved_then = 0
 
     async def until_answered(self, sleep: Callable[[float], Awaitable[None]]) -> Drained:
         still = Deadline(self._clock, self._settings.handler.drain_seconds)
@@ -126,7 +131,13 @@ class _Waiting:
 
     def _movement(self) -> Hashable:
         upload = self._upload
-        return None if upload is None else (upload.moved, upload.uploaded, upload.failed.files)
+        if upload is None:
+            return None
+        reached = (upload.uploaded, upload.failed.files)
+        if reached != self._reached:
+            self._reached, self._moved_then = reached, upload.moved
+        in_vain = 0 < _MOST_TIMES * upload.pending.bytes < upload.moved - self._moved_then
+        return reached if in_vain else (upload.moved, *reached)
 
     def _beat(self) -> int | None:
         try:

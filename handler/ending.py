@@ -142,7 +142,8 @@ def _failed(diagnosis: Diagnosis, watched: Watched, at: float, notes: tuple[str,
 
 
 def _unseen(watched: Watched, *, made: bool, at: float) -> Verdict:
-    notes = ("Nobody saw how the trainer exited (its launcher was killed): this is judged by what is on the disk.",)
+    how = "its launcher was killed, or could not write it down"
+    notes = (f"Nobody saw how the trainer exited ({how}): this is judged by what is on the disk.",)
     if made and not says_that_it_failed(watched.tail):
         # It may have been killed in the middle of what it saves after its last checkpoint.
         return _finished(watched, at, notes, by_itself=False)
@@ -160,9 +161,10 @@ def _killed(watched: Watched, at: float) -> Verdict:
             f"The trainer was killed from outside (SIGKILL) while {was}: {_AGAIN}",
             at,
         )
+    probably = "" if watched.oom_kills else "probably "
     sentence = (
-        f"The worker's memory was full while the trainer was {doing(watched.state)}, and the system killed it: take a "
-        "worker with more RAM, or set num_workers to 0 and cache latents to disk."
+        f"The worker's memory was {probably}full while the trainer was {doing(watched.state)}, and the system killed "
+        "it: take a worker with more RAM, or set num_workers to 0 and cache latents to disk."
     )
     return _failed(Diagnosis(ErrorCode.HOST_OUT_OF_MEMORY, sentence), watched, at)
 

@@ -18,6 +18,7 @@ from handler.progress import State, advance
 from handler.thinning import Thinning, flush, thin
 from shared.clock import Clock, SystemClock
 from shared.contract.document import Document
+from shared.patience import patiently
 from shared.secrecy import mask
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ class Follower:
         self._clock = clock or SystemClock()
         self._noted = self._clock.monotonic()
         log = session.training_log
-        position = Position.read(position_file(session)) or Position(length=_size(log), begun=_size(log))
-        self._offset = position.offset if position.offset <= _size(session.trainer_output) else 0
+        position = patiently(lambda: Position.read(position_file(session)) or _at_the_end_of(log))
+        self._offset = position.offset if position.offset <= patiently(lambda: _size(session.trainer_output)) else 0
         self._reader = LineReader(after_return=position.after_return)
         self._thinning = position.thinning
         self._state = position.state
@@ -169,8 +170,13 @@ def _parted(lines: Iterable[Line]) -> Iterator[Line]:
             yield Line(rest, redraw=line.redraw and not bar)
 
 
+def _at_the_end_of(log: Path) -> Position:
+    return Position(length=_size(log), begun=_size(log))
+
+
 def _size(path: Path) -> int:
+    """Return how long a file is, 0 where there is none."""
     try:
         return path.stat().st_size
-    except OSError:
+    except FileNotFoundError:
         return 0

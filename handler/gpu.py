@@ -46,7 +46,7 @@ async def ask(program: str, arguments: Sequence[str] = QUERY, seconds: float = A
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
-    except OSError:
+    except (OSError, RuntimeError):  # The latter where no thread can be started that waits for its end.
         return ""
     try:
         output, _ = await asyncio.wait_for(process.communicate(), seconds)
@@ -79,8 +79,8 @@ class GpuMeter:
         """Stop asking."""
         if self._asking is not None:
             self._asking.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._asking
+            # Whatever came of it is no word on the training.
+            await asyncio.wait({self._asking})
 
     async def _refresh(self, program: str) -> None:
         self.gpus = parse(await self._ask(program))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import Field
 
 from shared.contract.document import Document
+from shared.patience import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,10 @@ class Inventory(Document):
 
 
 def take_inventory(output: Path) -> Inventory:
-    """Return what lies in ``output`` now. Links are not followed; files that vanish meanwhile are left out."""
+    """Return what lies in ``output`` now. Links are not followed; files that vanish meanwhile are left out.
+
+    So is what may not be looked at. Raises OSError where the disk does not let one look, which may pass.
+    """
     return Inventory(files=dict(_marks(output)))
 
 
@@ -51,7 +55,9 @@ def _marks(output: Path) -> Iterator[tuple[str, Mark]]:
         folder = waiting.pop()
         try:
             entries = list(os.scandir(output / folder))
-        except OSError:
+        except OSError as error:
+            if may_pass(error):
+                raise
             continue
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
@@ -60,7 +66,9 @@ def _marks(output: Path) -> Iterator[tuple[str, Mark]]:
                     waiting.append(path)
                     continue
                 status = entry.stat(follow_symlinks=False)
-            except OSError:
+            except OSError as error:
+                if may_pass(error):
+                    raise
                 continue
             # Names are bytes, and documents are Unicode.
             shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING
 from shared.atomic import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
 # What a shell answers for a command that cannot be started.
 CANNOT_START = 127
 _FORWARDED = (signal.SIGINT, signal.SIGTERM)
 _IGNORED = (signal.SIGHUP,)
+# For so many seconds a disk that is full, or a volume that stutters, is asked to take the exit code.
+_MOST_ATTEMPTS = 60
 
 
 class Launcher:
@@ -64,15 +66,28 @@ def write_exit(path: Path, code: int, at: float) -> None:
     write_atomic(path, json.dumps({"version": 1, "code": code, "at": at}).encode() + b"\n")
 
 
+def note(path: Path, code: int, sleep: Callable[[float], object] = time.sleep) -> None:
+    """Write down how the trainer ended, as soon as the disk takes it."""
+    at, attempts = time.time(), 0
+    while True:
+        attempts += 1
+        try:
+            write_exit(path, code, at)
+        except OSError as error:
+            if attempts == _MOST_ATTEMPTS:
+                # Without the file the handler judges by what is on the disk.
+                print(f"ferry: {path} cannot be written: {error}", file=sys.stderr, flush=True)
+                return
+            sleep(1)
+        else:
+            return
+
+
 def main(arguments: Sequence[str]) -> None:
     """Run the command of ``arguments`` and write its exit code to the exit file."""
     exit_file, folder, *command = arguments
     code = Launcher(folder, command).run()
-    try:
-        write_exit(Path(exit_file), code, time.time())
-    except OSError as error:
-        # Without the file the handler judges by what is on the disk.
-        print(f"ferry: {exit_file} cannot be written: {error}", file=sys.stderr, flush=True)
+    note(Path(exit_file), code)
 
 
 if __name__ == "__main__":

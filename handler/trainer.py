@@ -65,8 +65,8 @@ def environment(environ: Mapping[str, str], settings: HandlerSettings, session: 
 def start(session: SessionFolder, settings: HandlerSettings, environ: Mapping[str, str]) -> ProcessIdentity:
     """Start the trainer for ``session`` and return the identity of its launcher, the root of its tree.
 
-    The output is appended to ``trainer.out``. Raises OSError when the session's folder cannot be written, and as
-    ``check_none_lives`` does.
+    The output is appended to ``trainer.out``. Raises OSError when the session's folder cannot be written or the system
+    is short of something, psutil.Error when the launcher is gone at once, and as ``check_none_lives`` does.
     """
     check_none_lives(session.path.parent)
     session.trainer_exit.unlink(missing_ok=True)
@@ -82,7 +82,12 @@ def start(session: SessionFolder, settings: HandlerSettings, environ: Mapping[st
             start_new_session=True,
         )
     _launchers.append(process)
-    return identify(process.pid)
+    try:
+        return identify(process.pid)
+    except BaseException:
+        # Nobody would watch it. The launcher passes it on, and leaves when the trainer has.
+        process.terminate()
+        raise
 
 
 def reap_launchers() -> None:

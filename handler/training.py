@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from handler.book import LOST
 from handler.config.strange import strange_keys
 from handler.ending import Verdict, judge
+from handler.eventually import eventually
 from handler.expected import Expected, expected
 from handler.follow import Follower
 from handler.inventory import Inventory, before_file, take_inventory
@@ -21,6 +22,7 @@ from handler.watch import watch
 from shared.contract.session import Phase
 from shared.errors import ErrorCode, FerryError
 from shared.log import EventLog
+from shared.patience import patiently
 from shared.secrecy import secrets_of
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ class Training:
 
     def begin(self) -> ProcessIdentity:
         """Start the trainer and return the root of its tree. Raises as ``start`` of handler.trainer does."""
-        take_inventory(self._folder.output).write(before_file(self._folder))
+        patiently(partial(take_inventory, self._folder.output)).write(before_file(self._folder))
         root = start(self._folder, self._workshop.settings.handler, self._workshop.environ)
         self._book.enter(Phase.STARTING, trainer=root)
         log.info("trainer_started", session=self._book.session.session_id, pid=root.pid)
@@ -97,12 +99,15 @@ class Training:
             self._report,
             clock=self._workshop.clock,
         )
-        before = Inventory.read(before_file(self._folder)) or Inventory()
-        after = take_inventory(self._folder.output)
+        before, after = await eventually(self._inventories, clock=self._workshop.clock)
         verdict = judge(watched, before, after, self._expected, self._workshop.clock.now(), self._strange)
         self._note(watched.state, self._warnings)
         log.info("trainer_ended", session=self._book.session.session_id, outcome=verdict.ending.outcome)
         return Verdict(verdict.ending, (*verdict.notes, *self._uploader.finally_told))
+
+    def _inventories(self) -> tuple[Inventory, Inventory]:
+        """Return what lay in the output folder before the trainer started, and what lies there now."""
+        return Inventory.read(before_file(self._folder)) or Inventory(), take_inventory(self._folder.output)
 
     def _report(self, report: Report) -> None:
         if self._book.lost:

@@ -7,10 +7,12 @@ of this process.
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from handler.cgroup import oom_kills
+from handler.eventually import eventually
 from handler.gpu import Gpu, GpuMeter
 from handler.stop import Stop, StopRequest
 from handler.tree import (
@@ -29,6 +31,7 @@ from shared.log import EventLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from handler.follow import Follower
     from handler.progress import State
@@ -87,26 +90,41 @@ async def watch(
     """Watch the training of ``session`` below ``root`` to its end; afterwards none of its processes is left.
 
     ``report`` is called after each look that found something new, every quarter of a second at most, and with fresh
-    usage every few seconds; what it raises ends the training. A cancellation of this
+    usage every few seconds; what it raises ends the training, unless it is the disk's trouble. A cancellation of this
     call ends the training too and is then raised again.
     """
     watcher = _Watcher(session, root, follower, settings, report, clock or SystemClock(), meter or GpuMeter())
     # Of a trainer that was gone before anybody looked, nothing is known here.
-    killed_before = None if session.trainer_exit.exists() else oom_kills()
+    killed_before = None if _is_there(session.trainer_exit) else oom_kills()
     try:
         stopped = await watcher.until_end(stop)
     finally:
         clean = await undisturbed(watcher.end(hurried=stop.reason is Stop.INTERRUPTED))
-    exited = TrainerExit.read(session.trainer_exit)
+    exit_code = await _exit_code(session, watcher.clock)
     killed = oom_kills()
     return Watched(
         stopped=stopped,
-        exit_code=None if exited is None else exited.code,
+        exit_code=exit_code,
         state=follower.state,
         tail=follower.tail,
         oom_kills=None if killed is None or killed_before is None else killed - killed_before,
         clean=clean,
     )
+
+
+def _is_there(exit_file: Path) -> bool:
+    # Where the volume does not answer, the processes tell all the same.
+    return os.path.exists(exit_file)  # noqa: PTH110 - Path.exists raises what the volume says
+
+
+async def _exit_code(session: SessionFolder, clock: Clock) -> int | None:
+    """Return what the launcher noted; None where it could not, or the volume does not give it back."""
+    try:
+        exited = await eventually(lambda: TrainerExit.read(session.trainer_exit), clock=clock)
+    except OSError as error:
+        _log.error("exit_unreadable", session=session.session_id, reason=error)
+        return None
+    return None if exited is None else exited.code
 
 
 class _Watcher:
@@ -125,7 +143,7 @@ class _Watcher:
         self._follower = follower
         self._settings = settings
         self._report = report
-        self._clock = clock
+        self.clock = clock
         self._meter = meter
         self._tree = Tree(session.path, root, clock)
         self._usage = Usage()
@@ -138,10 +156,11 @@ class _Watcher:
             longest=settings.max_seconds,
         )
         self._usage_due = self._gpu_due = now
+        self._in_trouble = False
 
     async def until_end(self, stop: StopRequest) -> Stop | None:
         """Look again and again until the trainer has ended, or until there is a reason to end it."""
-        while not self._exit_file.exists() and self._look():
+        while not _is_there(self._exit_file) and self._look():
             reason = stop.reason or self._watchdog.overdue()
             if reason is not None:
                 _log.info("ending_trainer", session=self._session_id, reason=reason)
@@ -156,7 +175,7 @@ class _Watcher:
         """
         polite, kill = (HURRIED_POLITE_SECONDS, HURRIED_KILL_SECONDS) if hurried else (POLITE_SECONDS, KILL_SECONDS)
         # Who outlived the trainer needs no politeness.
-        clean = await self._tree.end(0 if self._exit_file.exists() else polite, kill)
+        clean = await self._tree.end(0 if _is_there(self._exit_file) else polite, kill)
         if not clean:
             pids = [process.pid for process in self._tree.members()]
             _log.error("processes_left", session=self._session_id, pids=pids)
@@ -170,7 +189,7 @@ class _Watcher:
     def _look(self) -> bool:
         """Look, and return whether the trainer lives. Who is heard does: the processes are looked at now and then."""
         heard = self._follower.read()
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         measured = now >= self._usage_due
         if (measured or not heard) and not self._tree.alive():
             return False
@@ -192,4 +211,11 @@ class _Watcher:
         return self._usage.cores > IDLE_CORES or self._meter.busy()
 
     def _tell(self) -> None:
-        self._report(Report(self._follower.state, self._usage, self._meter.gpus))
+        try:
+            self._report(Report(self._follower.state, self._usage, self._meter.gpus))
+        except OSError as error:
+            if not self._in_trouble:
+                _log.warning("report_failed", session=self._session_id, reason=error)
+            self._in_trouble = True
+        else:
+            self._in_trouble = False

@@ -229,7 +229,14 @@ def _queued(job: Mapping[str, Any]) -> str | None:
 def _sender(job: dict[str, Any]) -> Callable[[Mapping[str, Any]], None]:
     from runpod.serverless import progress_update
 
-    return lambda progress: progress_update(job, dict(progress))
+    def send(progress: Mapping[str, Any]) -> None:
+        try:
+            progress_update(job, dict(progress))
+        except (OSError, RuntimeError) as error:
+            # Each update is a thread, and there may be none left. The training goes on.
+            log.warning("progress_not_sent", job=job.get("id"), reason=error)
+
+    return send
 
 
 def _nobody(_progress: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # A volume that stutters comes back within that.
 PATIENCE_SECONDS = 60.0
-_PAUSE_SECONDS = 1.0
+PAUSE_SECONDS = 1.0
 # What a disk, a network volume and its server, or a system that is short of something, say for a while. That a file may
 # not be looked at, or has too long a name, stays so.
 _PASSING = frozenset(
@@ -63,4 +63,4 @@ def patiently(
         except OSError as error:
             if not may_pass(error) or deadline.passed():
                 raise
-        sleep(_PAUSE_SECONDS)
+        sleep(PAUSE_SECONDS)

@@ -250,3 +250,14 @@ def test_the_answer_to_an_earlier_drain_does_not_count(bench: Bench) -> None:
     result, seconds = bench.run(3)
     assert result.receipt is None
     assert seconds == just_after(3)
+
+
+@pytest.mark.guarantee("every-wait-ends", fault="Storage takes the same file again and again and never has it")
+def test_what_is_sent_again_and_again_in_vain_is_no_movement(bench: Bench) -> None:
+    bench.uploader.script = {
+        float(second): lambda word: {"moved": word.moved + 50, "pending": Count(files=1, bytes=100)}
+        for second in range(10, 20_000, 10)
+    }
+    result, seconds = bench.run()
+    assert result.receipt is None
+    assert seconds <= 100 + DRAIN_SECONDS

@@ -98,6 +98,8 @@ def test_a_trainer_that_finished_before_our_wish_reached_it_has_finished() -> No
 def test_a_kill_that_was_not_ours(kills: int | None, outcome: Outcome, code: ErrorCode) -> None:
     ending = judged(-9, STEP, oom_kills=kills).ending
     assert (ending.outcome, ending.error_code, ending.by_itself) == (outcome, code, False)
+    # Where the kernel does not tell, it is only the likeliest reason.
+    assert ("probably" in (ending.error or "")) == (kills is None)
 
 
 def test_a_failure_is_explained_by_the_log_and_else_by_its_code() -> None:

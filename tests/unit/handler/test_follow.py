@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,7 @@ import handler.follow
 from handler.follow import Follower, Position, position_file
 from handler.saves import Run
 from shared.contract.session import Phase
+from shared.patience import patiently
 from tests.unit.handler.toolkits import LOGS, make_follower, make_run, make_session
 
 if TYPE_CHECKING:
@@ -146,3 +150,25 @@ def test_an_unreadable_note_loses_nothing(tmp_path: Path) -> None:
     follow = Follower(session, make_run(session), fresh=False, console=list[str]().append)
     follow.finish()
     assert session.training_log.read_text().splitlines()[-1] == "one"
+
+
+@pytest.mark.guarantee("told", fault="the volume hides the trainer's output when a handler takes it over")
+def test_a_volume_that_stutters_has_nothing_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, printed = make_session(tmp_path), list[str]()
+    follow = follower(session, fresh=True, printed=printed)
+    append(session, SUCCESS)
+    follow.finish()
+    stat, answers = Path.stat, [OSError(errno.ESTALE, os.strerror(errno.ESTALE))] * 3
+
+    def stuttering(path: Path, **options: bool) -> os.stat_result:
+        if path.name in {"trainer.out", "training.log"} and answers:
+            raise answers.pop()
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stuttering)
+    monkeypatch.setattr(handler.follow, "patiently", partial(patiently, sleep=lambda _: None))
+    again = follower(session, fresh=False, printed=printed)
+    again.finish()
+    assert answers == []
+    assert session.training_log.read_text().splitlines() == printed
+    assert again.state == follow.state

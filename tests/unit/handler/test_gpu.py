@@ -66,3 +66,22 @@ def test_a_machine_without_nvidia_smi_is_never_asked() -> None:
         assert meter.gpus == ()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.guarantee("undisturbed", fault="no thread is left that could wait for nvidia-smi")
+def test_what_goes_wrong_in_asking_is_no_word_on_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none_left(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def broken(_program: str) -> str:
+        raise RuntimeError("something else")
+
+    async def scenario() -> str:
+        meter = GpuMeter(broken, "nvidia-smi")
+        meter.refresh()
+        await asyncio.sleep(0)
+        await meter.close()
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", none_left)
+        return await ask("nvidia-smi")
+
+    assert asyncio.run(scenario()) == ""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
+
+import pytest
 
 from handler.inventory import Inventory, before_file, take_inventory
 from tests.unit.handler.toolkits import make_session, without_end
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -48,3 +53,22 @@ def test_odd_names_and_folders_without_end_are_taken_note_of(tmp_path: Path) -> 
     assert inventory.files.keys() == {"odd\\xff.txt", "link"}
     inventory.write(before_file(session))
     assert Inventory.read(before_file(session)) == inventory
+
+
+@pytest.mark.parametrize(("number", "passes"), [(errno.ESTALE, True), (errno.EACCES, False)])
+def test_what_the_disk_does_not_show_for_a_moment_is_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, *, passes: bool
+) -> None:
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden/a").write_text("a")
+    (tmp_path / "b").write_text("b")
+    scandir = os.scandir
+
+    def refuse(path: Path) -> Iterator[os.DirEntry[str]]:
+        if path.name == "hidden":
+            raise OSError(number, os.strerror(number))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(OSError, match="Stale") if passes else nullcontext():
+        assert set(take_inventory(tmp_path).files) == {"b"}

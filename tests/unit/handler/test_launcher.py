@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from handler.launcher import CANNOT_START, Launcher, write_exit
+from handler.launcher import CANNOT_START, Launcher, note, write_exit
 from handler.trainer import PROJECT
 from shared.contract.trainer_exit import TrainerExit
 
@@ -92,3 +93,34 @@ def test_a_full_disk_leaves_a_line_and_no_half_file(tmp_path: Path, capfd: pytes
     done = subprocess.run([*LAUNCHER, exit_file, tmp_path, sys.executable, "-c", ""], cwd=PROJECT, env=dict(os.environ))
     assert done.returncode == 0
     assert "cannot be written" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("times", [1, 59])
+def test_an_exit_code_that_the_disk_does_not_take_is_written_when_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    path, slept = tmp_path / "trainer.exit", list[float]()
+
+    def refused(*arguments: Any) -> None:
+        if len(slept) < times:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_exit(*arguments)
+
+    monkeypatch.setattr("handler.launcher.write_exit", refused)
+    note(path, 7, slept.append)
+    ended = TrainerExit.read(path)
+    assert ended is not None
+    assert (ended.code, len(slept)) == (7, times)
+
+
+def test_a_disk_that_takes_no_exit_code_for_a_minute_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("handler.launcher.write_exit", refused)
+    slept = list[float]()
+    note(tmp_path / "trainer.exit", 7, slept.append)
+    assert sum(slept) == 59
+    assert "cannot be written: [Errno 28] No space left on device" in capfd.readouterr().err

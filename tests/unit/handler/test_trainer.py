@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from handler.trainer import MARKER, PROJECT, command, environment, live_trainers, marker, start
 from handler.tree import Tree
-from shared.contract.process import find
+from shared.contract.process import ProcessIdentity, find
 from shared.contract.trainer_exit import TrainerExit
 from shared.errors import ErrorCode, FerryError
 from tests.unit.handler.toolkits import make_session, make_settings, make_toolkit, until
@@ -167,3 +168,17 @@ assert asyncio.run(Tree(session.path, root).end(polite_seconds=0))
 """
     done = subprocess.run([sys.executable, "-W", "always", "-c", code], cwd=PROJECT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_trainer_that_cannot_be_identified_is_not_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = make_session(tmp_path)
+    settings = make_settings(make_toolkit(tmp_path / "toolkit", "import signal; signal.pause()"))
+
+    def refuse(_pid: int) -> ProcessIdentity:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("handler.trainer.identify", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        start(session, settings, os.environ)
+    monkeypatch.undo()
+    asyncio.run(until(lambda: session.path not in dict(live_trainers())))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -16,6 +18,7 @@ import pytest
 import handler.tree
 import handler.watch
 from handler.drain import INTERRUPTED_SECONDS
+from handler.eventually import eventually
 from handler.follow import position_file
 from handler.stop import HURRIED_SECONDS
 from handler.trainer import PROJECT, live_trainers, start
@@ -33,7 +36,7 @@ from tests.unit.handler.toolkits import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from shared.contract.process import ProcessIdentity
     from shared.settings import HandlerSettings
@@ -287,10 +290,64 @@ def test_who_still_writes_for_a_trainer_that_is_gone_does_not_keep_it_alive(tmp_
     async def scenario() -> Watched:
         watching = asyncio.create_task(watched(session, root, settings, follower, report=reports.append))
         await until(lambda: bool(reports) and reports[-1].usage.processes == 3)
-        children = psutil.Process(root.pid).children()
-        for each in (root.pid, *(child.pid for child in children)):
+        trainers = [process.pid for process in psutil.process_iter() if process.ppid() == root.pid]
+        for each in (root.pid, *trainers):
             os.kill(each, signal.SIGKILL)
         return await watching
 
     result = asyncio.run(scenario())
     assert (result.stopped, result.exit_code, result.clean) == (None, None, True)
+
+
+class Stuttering:
+    """A volume that answers what is asked of ``trainer.exit`` with an error each time, or so many times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+        self.times = times
+        for owner, name in ((Path, "exists"), (Path, "read_bytes")):
+            monkeypatch.setattr(owner, name, self.instead_of(getattr(owner, name)))
+
+    def instead_of(self, real: Callable[[Path], Any]) -> Callable[[Path], Any]:
+        def ask(path: Path) -> Any:
+            if path.name == "trainer.exit" and self.times > 0:
+                self.times -= 1
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+            return real(path)
+
+        return ask
+
+
+@pytest.mark.guarantee("undisturbed", fault="the volume answers with a stale handle while the training is watched")
+def test_a_volume_that_stutters_ends_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, reports = make_session(tmp_path), list[Report]()
+    follower = make_follower(session)
+    settings, root = begin(session, STEPS)
+    monkeypatch.setattr("handler.eventually.PAUSE_SECONDS", 0.01)
+
+    def report(said: Report) -> None:
+        reports.append(said)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def scenario() -> Watched:
+        watching = asyncio.create_task(watched(session, root, settings, follower, report=report))
+        await until(lambda: bool(reports))
+        for step in (1, 4):
+            Stuttering(monkeypatch, times=2)
+            open_gate(session, step)
+            await until(partial(is_at, reports, step))
+        return await watching
+
+    result = asyncio.run(scenario())
+    assert (result.stopped, result.exit_code, result.clean) == (None, 0, True)
+
+
+def test_an_exit_code_that_the_volume_does_not_give_back_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = make_session(tmp_path)
+    follower = make_follower(session)
+    settings, root = begin(session, "pass")
+    monkeypatch.setattr(handler.watch, "eventually", partial(eventually, seconds=0))
+    Stuttering(monkeypatch, times=1_000_000)
+    result = asyncio.run(watched(session, root, settings, follower))
+    assert (result.exit_code, result.clean) == (None, True)

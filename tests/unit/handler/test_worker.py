@@ -208,3 +208,12 @@ def test_a_wrong_environment_is_one_line_and_the_exit_code_2(
     assert main(["--test_input", '{"input": {}}']) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
+
+
+@pytest.mark.guarantee("undisturbed", fault="no thread is left that could tell RunPod of the progress")
+def test_progress_that_cannot_be_sent_is_no_word_on_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("runpod.serverless.progress_update", none_left)
+    handler.worker._sender({"id": "a"})({"sequence": 1})  # the seam to the SDK has no other door
