@@ -84,7 +84,8 @@ class Deliverer:
         except OSError as error:
             if error.errno == errno.ELOOP:
                 return Refused("it is a symbolic link, which cannot be carried")
-            return Later(f"it could not be read: {error.strerror or error}", most_attempts=_MOST_MISREADINGS)
+            reason = f"it could not be read: {error.strerror or error}"
+            return Later(reason, most_attempts=_MOST_MISREADINGS, unread=True)
         except StorageError as error:
             return result_of(error, moved=sent.bytes > 0)
         finally:

@@ -122,7 +122,7 @@ class Hold:
                 if sent:
                     self._line.restored()
                 log.info("uploaded", session=session, key=row.key, bytes=row.version.size, sent=sent)
-            case Changed() | Vanished() if row.source is not None and self._keeper.has_original(row):
+            case Changed() | Vanished() | Later(unread=True) if self._has_original(row, result):
                 self.ledger.spooled(row, None)
                 self.ledger.retry_later(row, row.attempts, now, "its copy in the spool is damaged")
             case Changed() if row.source is not None:
@@ -141,6 +141,13 @@ class Hold:
                 self._try_later(row, result)
             case Stopped():
                 self.ledger.retry_later(row, row.attempts, 0.0, row.error or "the uploader was stopped")
+
+    def _has_original(self, row: Row, result: Verdict) -> bool:
+        """Return whether it was a copy that failed, and the file itself can be sent in its place."""
+        if isinstance(result, Later):
+            # Where neither can be read, the copy is not given up: it may be the only one by then.
+            return row.source is not None and self._keeper.sees_original(row)
+        return row.source is not None and self._keeper.has_original(row)
 
     def _try_later(self, row: Row, result: Later) -> None:
         attempts = 1 if result.moved else row.attempts + 1

@@ -112,6 +112,11 @@ class Keeper:
         seen = look(self._run.output, row.path)
         return seen is not None and (seen.hidden or seen.version == row.version)
 
+    def sees_original(self, row: Row) -> bool:
+        """Return whether the version in ``row`` is seen to lie where the trainer wrote it."""
+        seen = look(self._run.output, row.path)
+        return seen is not None and seen.version == row.version
+
     def _let_go(self, first: Collection[Held]) -> None:
         """Let go of what is not among the ``first``: it can be taken again. What has nothing else left stays."""
         self._grips.retain({held for held in self._grips.all if held in first or self._is_all_there_is(held)})

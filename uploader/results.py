@@ -53,6 +53,7 @@ class Later:
     """It did not work now. ``server_down`` says that no other file need try; ``moved``: some bytes arrived.
 
     ``most_attempts``: after so many it is given up, since a server that answers other questions still refuses it.
+    ``unread``: its bytes could not be read here, and Storage has not been asked.
     """
 
     reason: str
@@ -60,6 +61,7 @@ class Later:
     moved: bool = False
     retry_after: float | None = None
     most_attempts: int | None = None
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)

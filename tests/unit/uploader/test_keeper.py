@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gc
+import os
 import resource
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -252,6 +254,55 @@ def test_a_copy_ahead_that_vanishes_is_no_loss(harbour: Harbour) -> None:
     end(berth)
     assert harbour.content(key(4)) == weights(4)
     assert missing(harbour) == {}
+
+
+@pytest.mark.guarantee("nothing-lost", fault="a copy in the spool cannot be read while the original can")
+def test_a_copy_ahead_that_cannot_be_read_is_no_loss(harbour: Harbour, monkeypatch: pytest.MonkeyPatch) -> None:
+    berth = open_berth(harbour)
+    away(harbour)
+    save(berth, 4, 8)
+    berth.until(lambda: spooled(berth) == {name(4)})
+    make_unreadable(monkeypatch, kept(berth))
+    back(harbour)
+    end(berth)
+    assert harbour.content(key(4)) == weights(4)
+    assert missing(harbour) == {}
+
+
+@pytest.mark.guarantee("nothing-lost", fault="neither a checkpoint nor its copy can be read for a moment")
+def test_a_copy_that_cannot_be_read_is_kept_until_its_original_is_seen(
+    harbour: Harbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    berth = open_berth(harbour)
+    away(harbour)
+    save(berth, 4, 8)
+    berth.until(lambda: spooled(berth) == {name(4)})
+    tried = attempts(berth)
+    with monkeypatch.context() as patch:
+        hide(patch, name(4))
+        make_unreadable(patch, kept(berth))
+        back(harbour)
+        berth.until(lambda: attempts(berth) > tried)
+        assert spooled(berth) == {name(4)}
+    end(berth)
+    assert harbour.content(key(4)) == weights(4)
+
+
+def attempts(berth: Berth) -> int:
+    row = hold_of(berth).ledger.file(name(4))
+    assert row is not None
+    return row.attempts
+
+
+def make_unreadable(patch: pytest.MonkeyPatch, bad: list[Path]) -> None:
+    opened = os.open
+
+    def failing(path: Path | str, *how: int, **more: Any) -> int:
+        if path in bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opened(path, *how, **more)
+
+    patch.setattr(os, "open", failing)
 
 
 @pytest.mark.guarantee("nothing-lost", fault="a volume hides a checkpoint while its copy in the spool is damaged")
