@@ -28,7 +28,7 @@ def draw(results: Results, path: Path) -> None:
     rows = -(-len(races) // _COLUMNS)
     figure = Figure(figsize=(4.2 * _COLUMNS, 2.1 * rows), layout="constrained")
     places = figure.subplots(rows, _COLUMNS, squeeze=False).flat
-    for axes, race in zip(places, races, strict=False):
+    for race, axes in zip(races, places, strict=False):
         _draw_race(axes, race)
     for axes in list(places):
         axes.set_visible(False)
