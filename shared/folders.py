@@ -11,7 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 LAST = "aitk_meta.yaml"
 # How the name of a folder ends that gets none: that of a VAE.
@@ -23,6 +23,15 @@ SEAL = "folder"
 def completes(path: str) -> bool:
     """Return whether the file at ``path`` is the one that completes its folder."""
     return path.endswith(f"/{LAST}")
+
+
+def completing(path: str) -> Iterator[str]:
+    """Yield the paths of what would complete the folders that the file at ``path`` lies in, except itself."""
+    folder = path.rpartition("/")[0]
+    while folder:
+        if f"{folder}/{LAST}" != path:
+            yield f"{folder}/{LAST}"
+        folder = folder.rpartition("/")[0]
 
 
 def seal(others: Mapping[str, str]) -> str:

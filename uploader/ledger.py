@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from shared import keys
+from shared import folders, keys
 from uploader import queries
+from uploader.kinds import INCOMPLETE, Kind
 from uploader.ledger_file import LedgerFile
 from uploader.paths import printable
 from uploader.rows import Total, columns_of, inode_in_ledger, known_of, row_of, stored_file_of
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from uploader.kinds import Kind
     from uploader.rows import Known, Row, Settled, Stored, StoredFile
 
 _PAGE = 500
@@ -118,11 +118,11 @@ class Ledger(LedgerFile):
         return bool(self._rows(queries.BEGINS_WITH, {"start": first, "end": first + b"\xff"}))
 
     def delivered_beside(self, path: str) -> dict[str, str] | None:
-        """Return path and SHA-256 of everything else below the folder of ``path``; None unless all is delivered."""
+        """Return path and SHA-256 of all else below the folder of ``path``; None unless it is delivered, and whole."""
         folder = os.fsencode(path.rpartition("/")[0])
         # The byte after the slash ends what is below the folder.
         rows = self._rows(queries.BESIDE, {"start": folder + b"/", "end": folder + b"0", "path": os.fsencode(path)})
-        if any(row["state"] != State.DELIVERED for row in rows):
+        if any(row["state"] != State.DELIVERED or row["key"].startswith(f"{INCOMPLETE}/") for row in rows):
             return None
         return {os.fsdecode(row["path"]): row["sha256"] for row in rows}
 
@@ -174,20 +174,25 @@ class Ledger(LedgerFile):
     # Writing
 
     def settled(self, file: Settled, now: float) -> None:
-        """Record a version that is complete, so that it will be sent."""
-        self._write(
-            queries.SETTLED,
-            {
-                **_identity(file.path, file.version),
-                "folder": os.fsencode(file.path.rpartition("/")[0]),
-                "kind": file.kind,
-                "key": file.key,
-                "proof": file.proof,
-                "step": file.step,
-                "source": file.source,
-                "now": now,
-            },
-        )
+        """Record a version that is complete, so that it will be sent; and what says that its folder is whole, after it.
+
+        What was written before that is a part of what it says is whole. What is newer waits for another such word.
+        """
+        values = {
+            **_identity(file.path, file.version),
+            "folder": os.fsencode(file.path.rpartition("/")[0]),
+            "kind": file.kind,
+            "key": file.key,
+            "proof": file.proof,
+            "step": file.step,
+            "source": file.source,
+            "now": now,
+        }
+        with self.transaction():
+            self._write(queries.SETTLED, values)
+            if file.kind is Kind.CHECKPOINT:
+                for last in folders.completing(file.path):
+                    self._write(queries.SEAL_ANEW, (os.fsencode(last), file.version.mtime_ns))
 
     def refused(self, path: str, kind: Kind, key: str, version: Version, reason: str, now: float) -> None:
         """Record a file that cannot be carried at all, so that it is listed as missing."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shared import keys
+from shared import folders, keys
 from shared.log import EventLog
 from uploader.familiar import Familiar
 from uploader.growing import Growing
@@ -103,8 +103,8 @@ class Observer:
     @property
     def waiting(self) -> int:
         """Return how many files have changed and are not complete yet."""
-        hidden = self._sight.waiting(self._clock.monotonic())
-        return self._settling.waiting + self._growing.waiting + hidden
+        hidden = self._sight.awaited(self._clock.monotonic())
+        return self._settling.waiting + self._growing.waiting + len(hidden)
 
     @property
     def has_looked(self) -> bool:
@@ -149,7 +149,7 @@ class Observer:
                 if self._ledger.cleared(folder):
                     self._changed = monotonic
         if full:
-            many = 0 if self._sight.waiting(monotonic) else len(self._familiar)
+            many = 0 if self._sight.awaited(monotonic) else len(self._familiar)
             self._next_full_pass = monotonic + max(FULL_PASS_SECONDS, many / FULL_PASS_FILES_PER_SECOND)
             self.looked_at = monotonic
 
@@ -200,11 +200,21 @@ class Observer:
                 self._settling.notice_lost(seen)
 
     def _settle(self, now: Circumstances) -> None:
-        for seen, proof in self._settling.complete(now):
+        # What completes a folder comes after the others that are complete as well.
+        for seen, proof in sorted(self._settling.complete(now), key=lambda found: folders.completes(found[0].path)):
             # There is one place for both in the ledger, and the whole one goes first.
-            if not (self._torn(seen.path, proof, now) and self._whole_one_waits(seen)):
+            shadowed = self._torn(seen.path, proof, now) and self._whole_one_waits(seen)
+            if not shadowed and not self._awaits_others(seen.path):
                 self._settling.settled(seen.path)
                 self._record(seen.path, seen.version, proof, now)
+
+    def _awaits_others(self, path: str) -> bool:
+        """Return whether a file says that its folder is whole while another one there is not complete, or hidden."""
+        if not folders.completes(path) or nature(path, self._run.name).kind is not Kind.CHECKPOINT:
+            return False
+        below = f"{path.rpartition('/')[0]}/"
+        awaited = (*(held.path for held in self._settling.held), *self._sight.awaited(self._clock.monotonic()))
+        return any(other != path and f"{other}/".startswith(below) for other in awaited)
 
     def _whole_one_waits(self, torn: Seen) -> bool:
         """Return whether another file that had this path before, a whole one, is kept as it was and waits."""

@@ -111,6 +111,12 @@ ON CONFLICT (path) DO UPDATE SET
     attempts = 0, next_try = 0, error = NULL, first_seen = :now
 """
 
+# It is sealed without what has settled only now; one that is being sent is not taken for delivered when it has arrived.
+SEAL_ANEW = """
+UPDATE files SET state = 'ready', attempts = 0, next_try = 0, error = NULL
+WHERE path = ? AND mtime_ns >= ? AND kind = 'checkpoint' AND state IN ('sending', 'delivered', 'failed')
+"""
+
 # What may be sent now, in the order of its lane; the caller excludes what is in flight. ai-toolkit writes its
 # aitk_meta.yaml last into a checkpoint's folder, and so it comes last into the bucket, when none of the others waits.
 _SMALL = """
@@ -213,7 +219,7 @@ WHERE state IN ('ready', 'sending') OR (state = 'delivered' AND key NOT IN (SELE
 """
 
 # Everything else below the folder of a file.
-BESIDE = "SELECT path, state, sha256 FROM files WHERE path > :start AND path < :end AND path != :path"
+BESIDE = "SELECT path, key, state, sha256 FROM files WHERE path > :start AND path < :end AND path != :path"
 
 TOTALS = "SELECT state, count(*), coalesce(sum(size), 0) FROM files GROUP BY state"
 WAITS = "SELECT 1 FROM files WHERE state IN ('ready', 'sending') LIMIT 1"

@@ -39,6 +39,6 @@ class Sight:
         self._hidden[path] = known
         return now - known.since < PATIENCE_SECONDS
 
-    def waiting(self, now: float) -> int:
-        """Return how many are to be looked at again."""
-        return sum(now - hidden.since < PATIENCE_SECONDS for hidden in self._hidden.values())
+    def awaited(self, now: float) -> list[str]:
+        """Return what is to be looked at again."""
+        return [path for path, hidden in self._hidden.items() if now - hidden.since < PATIENCE_SECONDS]
