@@ -111,12 +111,12 @@ class Deliverer:
             unsealed = row.stored if seal is None else None
             if unsealed is not None and (unsealed.sha256, unsealed.size) == (sha256, row.version.size):
                 return Delivered(unsealed, 0)
-            old, there = self._already_there(parcel, file, sha256, seal)
+            sent.old, there = self._already_there(parcel, file, sha256, seal)
             if there is not None:
-                return self._prover.delivered(Sent(parcel, sha256, None, old, 0), there)
+                return self._prover.delivered(Sent(parcel, sha256, None, sent.old, 0), there)
             if row.stored is not None:
                 self._ledger.doubt(row.key)
-            return self._send(parcel, whole or file, _about(self._run, row, sha256, seal), sent, old)
+            return self._send(parcel, whole or file, _about(self._run, row, sha256, seal), sent)
 
     def _vanished(self, parcel: Parcel) -> Result:
         """Return what there is to say of a version whose file is gone; it may have arrived before."""
@@ -160,14 +160,14 @@ class Deliverer:
         return parcel.spool
 
     def _send(
-        self, parcel: Parcel, file: BinaryIO | Whole, about: Mapping[str, str], sent: Sending, old: str | None
+        self, parcel: Parcel, file: BinaryIO | Whole, about: Mapping[str, str], sent: Sending
     ) -> Sent | Delivered:
         kind, sha256 = content_type(parcel.key), about["sha256"]
         if isinstance(file, Whole) or parcel.small:
             send_standard(self._sender, parcel, file, sha256, kind, about, sent)
-            return Sent(parcel, sha256, sent.md5, old, sent.bytes)
+            return Sent(parcel, sha256, sent.md5, sent.old, sent.bytes)
         record = send_resumable(self._sender, self._ledger, parcel, file, sha256, kind, about, sent)
-        return self._prover.proved(Sent(parcel, sha256, sent.md5, old, sent.bytes), record)
+        return self._prover.proved(Sent(parcel, sha256, sent.md5, sent.old, sent.bytes), record)
 
     def _already_there(
         self, parcel: Parcel, file: BinaryIO, sha256: str, seal: str | None

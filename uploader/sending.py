@@ -35,10 +35,18 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Sending:
-    """What one delivery has done so far: bytes that Storage took, and the MD5 of the whole version."""
+    """What one delivery has done so far: bytes that Storage took, and the MD5 of the whole version.
+
+    ``old`` is the version that lay at the key before; None where nothing did.
+    """
 
     bytes: int = 0
     md5: str | None = None
+    old: str | None = None
+
+    def is_new(self, record: ObjectRecord) -> bool:
+        """Return whether ``record`` is of something that was not at the key before."""
+        return self.old is None or record.version != self.old
 
 
 def _at_once() -> None:
@@ -173,7 +181,7 @@ class _Resumable:
             raise StorageError(Trouble.CHANGED, "Sending a file", "its content changed while it was sent")
         self._sent.md5 = self._digest.md5
         record = self._sender.info(self._parcel)
-        if record is not None:
+        if record is not None and self._sent.is_new(record):
             return record
         # That everything has arrived does not prove that an object was made of it; asked once more, the server does.
         self._sender.retry(lambda: self._sender.finish(self._url, self._size))
@@ -255,7 +263,9 @@ def _abandon(sender: Courier, ledger: Ledger, parcel: Parcel, url: str) -> None:
 def _arrived(sender: Courier, parcel: Parcel, file: BinaryIO, sha256: str, sent: Sending) -> ObjectRecord | None:
     """Return the record of an upload that the server no longer knows but that became the object after all."""
     record = sender.info(parcel)
-    if record is None or record.size != parcel.row.version.size or record.metadata.get("sha256") != sha256:
+    if record is None or not sent.is_new(record):
+        return None
+    if record.size != parcel.row.version.size or record.metadata.get("sha256") != sha256:
         return None
     digest = Running()
     read_into(digest, file, 0, record.size, sender.alive)

@@ -222,12 +222,29 @@ def test_an_upload_that_is_gone_because_it_became_the_object_is_not_sent_again(q
     assert (quay.received, quay.storage.count("create_upload")) == (len(LARGE), 1)
 
 
-def test_all_bytes_there_but_no_object_of_them(quay: Quay) -> None:
+def test_an_upload_that_is_gone_has_not_become_what_lay_there_before(quay: Quay) -> None:
+    """Another training left the very same bytes."""
+    quay.settle(LARGE)
+    sha256 = hashlib.sha256(LARGE).hexdigest()
+    quay.storage.objects[KEY] = Thing(LARGE, "version-0", {"sha256": sha256, "session": "a stranger's"})
+    quay.storage.fail("append", Trouble.UPLOAD_GONE, times=1)
+    assert isinstance(quay.deliver(), Delivered)
+    quay.check_there(LARGE)
+    assert quay.storage.objects[KEY].metadata["session"] == "session-1"
+
+
+@pytest.mark.guarantee("nothing-lost", fault="all bytes of an upload arrive and the server makes no object of them")
+@pytest.mark.parametrize("before", [None, LARGE[::-1]], ids=["a new key", "over an older object"])
+def test_all_bytes_there_but_no_object_of_them(quay: Quay, before: bytes | None) -> None:
+    if before is not None:
+        quay.settle(before)
+        quay.deliver()
+    received = quay.received
     quay.settle(LARGE)
     quay.storage.commits = False
     assert isinstance(quay.deliver(), Delivered)
     quay.check_there(LARGE)
-    assert quay.storage.count("finish") == 1
+    assert (quay.storage.count("finish"), quay.received - received) == (1, len(LARGE))
 
 
 @pytest.mark.parametrize("content", [b"x" * 1_000_000, LARGE])
