@@ -5,11 +5,12 @@ Delivery is at least once, and results get lost, so what lies under the job's pr
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from handler.answer import from_manifest, newest, refusal
 from handler.config import config_name
-from handler.earlier import falls_silent, folder_of, is_open_elsewhere, look_back
+from handler.earlier import falls_silent, is_open_elsewhere, look_back, session_of
 from handler.following import follow
 from handler.job import parse_job
 from handler.links import links_to
@@ -72,32 +73,34 @@ async def _run_once(job: Job, workshop: Workshop, stop: StopRequest, begun: floa
     if isinstance(decided, Answered) and manifest is not None:
         log.info("job_answered", job=job.job_id, session=manifest.session_id)
         return await _stored_answer(manifest, job, workshop, stop)
+    free = None
     if isinstance(decided, GoOn):
         try:
-            await _see_that_nobody_is_at_it(job, decided, workshop, stop)
+            free = await _free(job, decided, workshop, stop)
         except FerryError as error:
             return refusal(error)
     ready = await in_thread(
         stop,
         lambda flag: Preflight(workshop.settings, workshop.storage, workshop.clock, workshop.environ, flag).check(job),
     )
-    book = _book(job, decided, ready, workshop)
+    book = _book(job, decided, free, ready, workshop)
     run = JobRun(job, ready, book, workshop, stop, begun)
     # A dataset's listing may be long, and so is a training.
     del ready
     return await run.to_the_end()
 
 
-async def _see_that_nobody_is_at_it(job: Job, decided: GoOn, workshop: Workshop, stop: StopRequest) -> None:
-    """Return when the session that ``job`` goes on with is not, or not any more, another worker's on this volume.
+async def _free(job: Job, decided: GoOn, workshop: Workshop, stop: StopRequest) -> SessionFolder | None:
+    """Return the folder of the session that ``job`` goes on with, once no other worker is at it; None: not seen here.
 
-    Raises FerryError (PREFIX_IN_USE) where that worker lives, EndedEarlyError when ``stop`` is asked.
+    Raises FerryError (PREFIX_IN_USE) where another worker on this volume lives for it, EndedEarlyError when ``stop`` is
+    asked.
     """
-    folder = folder_of(job, workshop.settings.root)
-    if folder is None or folder.session_id != decided.session_id:
-        return
-    if not is_open_elsewhere(folder, workshop.settings.worker):
-        return
+    folder, session = await in_thread(stop, lambda _flag: session_of(job, workshop)) or (None, None)
+    if folder is None or session is None or folder.session_id != decided.session_id:
+        return None
+    if not is_open_elsewhere(session, workshop.settings.worker):
+        return folder
     log.info("session_watched", session=folder.session_id)
     silent = await falls_silent(folder, workshop.clock, stop)
     if stop.reason is not None:
@@ -105,16 +108,21 @@ async def _see_that_nobody_is_at_it(job: Job, decided: GoOn, workshop: Workshop,
     if not silent:
         sentence = f"Another worker runs {folder.session_id}, which writes to the same prefix: wait for its end."
         raise FerryError(ErrorCode.PREFIX_IN_USE, sentence)
+    return folder
 
 
-def _book(job: Job, decided: Course, ready: Ready, workshop: Workshop) -> Book:
-    """Return the session of ``job``: that of the run that it goes on with where this volume has it, else a new one."""
+def _book(job: Job, decided: Course, free: SessionFolder | None, ready: Ready, workshop: Workshop) -> Book:
+    """Return the session of ``job``: that of the run that it goes on with where its folder is ``free``, else a new one.
+
+    Only what has been seen to be free is: one that the volume hid then may be another worker's.
+    """
     if not isinstance(decided, GoOn):
         return open_book(job, ready, workshop)
-    folder = folder_of(job, workshop.settings.root)
-    if folder is None or folder.session_id != decided.session_id:
-        return open_book(job, ready, workshop, decided.lineage)
-    return reopen(folder, job, ready, workshop)
+    if free is not None:
+        # It may have been deleted meanwhile.
+        with suppress(FileNotFoundError):
+            return reopen(free, job, ready, workshop)
+    return open_book(job, ready, workshop, decided.lineage)
 
 
 async def _stored_answer(manifest: Manifest, job: Job, workshop: Workshop, stop: StopRequest) -> dict[str, Any]:

@@ -10,28 +10,30 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from handler.answer import from_manifest, refusal
-from handler.earlier import LARGEST_MANIFEST, STORAGE_PATIENCE
+from handler.earlier import LARGEST_MANIFEST, STORAGE_PATIENCE, told
 from handler.left_over import NEVER_BEGAN
 from handler.masking import presentable
 from handler.threads import EndedEarlyError, in_thread
 from shared import keys
 from shared.contract.bucket import MANIFEST, Manifest
-from shared.contract.session import Outcome, Phase, Session
+from shared.contract.session import Outcome, Phase
 from shared.contract.taken import Taken
 from shared.errors import ErrorCode, FerryError
-from shared.layout import sessions, taken_file
+from shared.layout import taken_file
 from shared.log import EventLog
+from shared.patience import patiently
 from shared.secrecy import secrets_of
 from shared.storage.errors import StorageError
 from shared.storage.retry import call
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Container, Mapping
+    from collections.abc import Collection, Container, Iterable, Mapping
 
     from handler.lifeline import Lifeline
     from handler.stop import StopRequest
     from handler.workshop import Workshop
+    from shared.contract.session import Session
     from shared.layout import SessionFolder
     from shared.settings import Settings
 
@@ -47,7 +49,7 @@ def note(settings: Settings, job_id: str, answer: Mapping[str, Any] | None = Non
     """
     file = taken_file(settings.root, settings.worker)
     # Links are secrets as long as they work.
-    known = None if answer is None else {name: told for name, told in answer.items() if name != "links"}
+    known = None if answer is None else {name: value for name, value in answer.items() if name != "links"}
     with suppress(OSError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         Taken(job_id=job_id, answer=known).write(file)
@@ -62,22 +64,29 @@ def forget(settings: Settings, job_id: str | None = None) -> None:
             file.unlink(missing_ok=True)
 
 
-async def answer_taken(workshop: Workshop, lifeline: Lifeline, stop: StopRequest, answered: Container[str]) -> None:
+async def answer_taken(workshop: Workshop, lifeline: Lifeline, stop: StopRequest, answered: Collection[str]) -> None:
     """Answer the job that an earlier handler of this worker took and for which no open session stands.
 
     ``answered`` are the sessions whose jobs have just been answered. Once ``stop`` is asked for, that is left to the
     next handler.
     """
-    settings = workshop.settings
+    settings, clock = workshop.settings, workshop.clock
+    file = taken_file(settings.root, settings.worker)
     try:
-        known = Taken.read(taken_file(settings.root, settings.worker))
+        known = await in_thread(stop, lambda _flag: patiently(lambda: Taken.read(file), clock=clock))
+        runs = await in_thread(stop, lambda _flag: list(told(workshop) if known else ()))
     except OSError as error:
         log.warning("taken_job_not_read", reason=error)
         return
+    except EndedEarlyError:
+        return
     if known is None or stop.reason is not None:
         return
-    folder, session = _session_of(known.job_id, settings)
+    folder, session = _newest(runs, known.job_id, settings.worker) or (None, None)
     if session is not None and session.phase is not Phase.CLOSED:
+        return
+    if session is None and not set(answered) <= {seen.session_id for seen, _ in runs}:
+        # The volume hides one by now, and it may be that job's.
         return
     if not _is_settled(session, answered):
         log.info("job_left_unanswered", job=known.job_id, session=session.session_id if session else None)
@@ -127,10 +136,9 @@ def _manifest(session: Session, workshop: Workshop, stop: threading.Event) -> Ma
     return Manifest.parse(content) if content else None
 
 
-def _session_of(job_id: str, settings: Settings) -> tuple[SessionFolder | None, Session | None]:
-    """Return the newest session of a job on this worker."""
-    for folder in reversed(list(sessions(settings.root))):
-        session = Session.read(folder.session_file)
-        if session is not None and (session.job_id, session.worker) == (job_id, settings.worker):
-            return folder, session
-    return None, None
+def _newest(
+    runs: Iterable[tuple[SessionFolder, Session]], job_id: str, worker: str
+) -> tuple[SessionFolder, Session] | None:
+    """Return the newest of ``runs``, the oldest of which comes first, that is the job's on ``worker``."""
+    own = [run for run in runs if (run[1].job_id, run[1].worker) == (job_id, worker)]
+    return own[-1] if own else None

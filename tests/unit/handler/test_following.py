@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +25,9 @@ from shared.contract.process import identify
 from shared.contract.session import Outcome, Phase
 from shared.contract.upload import Upload
 from shared.errors import ErrorCode
+from shared.layout import SessionFolder, sessions
+from shared.storage.errors import StorageError, Trouble
+from shared.storage.retry import Patience
 from tests.unit.handler import made
 from tests.unit.handler.crew import Place, job, place
 from tests.unit.handler.toolkits import until
@@ -136,6 +141,52 @@ def test_a_run_that_falls_silent_is_taken_over(here: Place) -> None:
     assert {session.lineage for session in here.sessions} == {("elsewhere",)}
 
 
+@pytest.mark.guarantee("trained-once", fault="the volume does not answer while a job is followed")
+def test_a_job_is_followed_on_when_the_volume_is_away(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[object] = []
+
+    def away(root: Path) -> list[SessionFolder]:
+        looks.append(root)
+        if len(looks) in {2, 3}:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        if len(looks) == 4:
+            here.storage.objects[MANIFEST] = manifest()
+        return list(sessions(root))
+
+    monkeypatch.setattr(handler.earlier, "sessions", away)
+    seen = asyncio.run(follow(parse_job(job()), here.workshop, StopRequest()))
+    assert seen is not None
+    assert seen.manifest is not None
+    assert len(looks) == 5
+
+
+@pytest.mark.guarantee("trained-once", fault="Storage does not answer when a job is to be followed")
+def test_a_job_that_is_not_seen_at_once_is_followed_all_the_same(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handler.earlier, "STORAGE_PATIENCE", Patience(seconds=0, first=0.001, longest=0.001))
+    here.storage.objects[MANIFEST] = manifest()
+    here.storage.error = StorageError(Trouble.UNREACHABLE, "Reading", "it is away")
+
+    async def comes_back() -> bool:
+        task = asyncio.ensure_future(follow(parse_job(job()), here.workshop, StopRequest()))
+        await until(lambda: here.storage.calls.count("read") > 2 or task.done())
+        here.storage.error = None
+        seen = await task
+        return seen is not None and seen.manifest is not None
+
+    assert asyncio.run(comes_back())
+
+
+@pytest.mark.parametrize("trouble", [Trouble.DENIED, Trouble.UNREACHABLE])
+def test_a_job_that_cannot_be_seen_at_all_is_refused(
+    here: Place, monkeypatch: pytest.MonkeyPatch, trouble: Trouble
+) -> None:
+    monkeypatch.setattr(handler.earlier, "STORAGE_PATIENCE", Patience(seconds=0, first=0.001, longest=0.001))
+    monkeypatch.setattr(handler.following, "SILENCE_SECONDS", 0.1)
+    here.storage.error = StorageError(trouble, "Reading", "it is so")
+    with pytest.raises(StorageError):
+        asyncio.run(follow(parse_job(job()), here.workshop, StopRequest()))
+
+
 def test_following_ends_when_the_worker_is_to_stop(here: Place) -> None:
     async def stopped() -> None:
         stop = StopRequest()
@@ -150,8 +201,9 @@ def test_following_ends_when_the_worker_is_to_stop(here: Place) -> None:
 
 def test_a_session_of_a_dead_worker_falls_silent(tmp_path: Path) -> None:
     folder = made.folder(tmp_path)
-    made.session(folder, worker="dead", phase=Phase.TRAINING).write(folder.session_file)
-    assert is_open_elsewhere(folder, "worker")
+    session = made.session(folder, worker="dead", phase=Phase.TRAINING)
+    session.write(folder.session_file)
+    assert is_open_elsewhere(session, "worker")
     assert asyncio.run(falls_silent(folder, SystemClock(), StopRequest())) is True
 
 

@@ -368,8 +368,8 @@ def test_a_defect_in_one_run_costs_no_other_its_training(made: Place, monkeypatc
 
     monkeypatch.setattr(LeftOver, "to_the_end", defective)
 
-    async def goes_on(_: object) -> None:
-        await until(lambda: bool(told))
+    async def goes_on(task: asyncio.Task[list[dict[str, Any]]]) -> None:
+        await until(lambda: bool(told) or task.done())
         assert made.trainers() == [root.pid]
         (found.path / "go").touch()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -11,6 +12,7 @@ from handler.stop import Stop, StopRequest
 from handler.taken import answer_taken, forget, note
 from shared.contract.bucket import Manifest
 from shared.contract.session import Outcome, Phase
+from shared.contract.taken import Taken
 from shared.errors import ErrorCode
 from shared.layout import taken_file
 from tests.unit.handler.crew import Place, place
@@ -134,3 +136,31 @@ def test_a_disk_that_refuses_is_no_trouble_yet(made: Place) -> None:
     note(made.workshop.settings, JOB)
     forget(made.workshop.settings)
     assert posted(made) == {}
+
+
+@pytest.mark.guarantee("handler-death", fault="the file of another run on the volume cannot be read")
+def test_a_session_that_cannot_be_read_keeps_no_answer_back(made: Place) -> None:
+    folder(made.root, "training_session_0").session_file.mkdir()
+    left(made, ending=ending(Outcome.FAILED, ErrorCode.NAN_LOSS, "It diverged."))
+    assert posted(made)[JOB]["error"] == "It diverged."
+    assert not is_noted(made)
+
+
+def test_a_job_that_was_answered_is_not_answered_otherwise_because_the_volume_hides_its_session(made: Place) -> None:
+    folder(made.root, SESSION).session_file.mkdir()
+    assert posted(made, SESSION) == {}
+    assert is_noted(made)
+
+
+def test_a_volume_that_is_away_for_a_moment_is_asked_again(made: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.patience.PAUSE_SECONDS", 0.001)
+    real, failures = Taken.read.__func__, [errno.ESTALE, errno.EIO]  # type: ignore[attr-defined]  # a classmethod's
+
+    def stale(cls: type[Taken], path: Path) -> Taken | None:
+        if failures:
+            raise OSError(failures.pop(), "The volume is away")
+        known: Taken | None = real(cls, path)
+        return known
+
+    monkeypatch.setattr(Taken, "read", classmethod(stale))
+    assert posted(made)[JOB]["error_code"] == "interrupted"
