@@ -163,15 +163,14 @@ def test_a_run_that_is_over_is_answered_when_its_volume_comes_back(
     found = left(made, phase=Phase.TRAINING, trainer=GONE)
     TrainerExit(code=3, at=NOW).write(found.trainer_exit)
     found.trainer_output.write_bytes(b"Error running job: CUDA out of memory\n")
-    real, failures = TrainerExit.read.__func__, [116, 5]  # type: ignore[attr-defined]  # a classmethod's function
+    real, failures = LeftOver.to_the_end, [116, 5]
 
-    def stale(cls: type[TrainerExit], path: Path) -> TrainerExit | None:
+    async def stale(run: LeftOver) -> dict[str, Any]:
         if failures:
             raise OSError(failures.pop(), "The volume is away")
-        known: TrainerExit | None = real(cls, path)
-        return known
+        return await real(run)
 
-    monkeypatch.setattr(TrainerExit, "read", classmethod(stale))
+    monkeypatch.setattr(LeftOver, "to_the_end", stale)
     (answer,) = finish(made)
     assert (failures, answer["error_code"], read(found).phase) == ([], "gpu_out_of_memory", Phase.CLOSED)
 
@@ -261,7 +260,7 @@ def test_a_training_whose_launcher_died_too_is_judged_by_what_it_left_and_says_s
     (answer,) = finish_while(made, goes_on, StopRequest())
     assert answer["success"] is True
     assert answer["warnings"] == [
-        "Nobody saw how the trainer exited (its launcher was killed): this is judged by what is on the disk."
+        "Nobody saw how the trainer exited (its launcher was killed, or could not write it down): this is judged by what is on the disk."
     ]
     ended = read(found).ending
     assert ended is not None
