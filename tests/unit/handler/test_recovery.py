@@ -259,9 +259,9 @@ def test_a_training_whose_launcher_died_too_is_judged_by_what_it_left_and_says_s
 
     (answer,) = finish_while(made, goes_on, StopRequest())
     assert answer["success"] is True
-    assert answer["warnings"] == [
-        "Nobody saw how the trainer exited (its launcher was killed, or could not write it down): this is judged by what is on the disk."
-    ]
+    (warning,) = answer["warnings"]
+    assert warning.startswith("Nobody saw how the trainer exited")
+    assert warning.endswith("this is judged by what is on the disk.")
     ended = read(found).ending
     assert ended is not None
     assert ended.outcome is Outcome.FINISHED
