@@ -6,38 +6,29 @@ import hashlib
 import os
 import shutil
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from handler.restore.choice import kept, left
+from handler.restore.choice import left
+from handler.restore.leavings import PAUSES, Leavings
 from handler.restore.stopping import pause
 from handler.saves import written
-from handler.stage.download import Downloads
-from shared import keys
+from handler.stage.download import ODD, Downloads
 from shared.clock import SystemClock
 from shared.contract.session import Saved
 from shared.log import EventLog
-from shared.storage.errors import StorageError, Trouble
-from shared.storage.retry import Patience, call
+from shared.storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
     from threading import Event
 
     from handler.expected import Expected
     from handler.restore.choice import Checkpoint, Kept, Left
     from shared.storage.client import Storage
-    from shared.storage.records import ObjectRecord
 
-PATIENCE = Patience(seconds=120.0)
-# Where objects go whose content is not what their own record says; no manifest lists it.
-DAMAGED = "damaged"
 # Hidden, so that neither ai-toolkit nor the uploader takes notice of what is not whole yet.
 _TEMPORARY = ".restoring"
-_DAMAGED = frozenset({Trouble.CHANGED, Trouble.NOT_FOUND})
-
-T = TypeVar("T")
 
 log = EventLog("handler")
 
@@ -64,9 +55,9 @@ def restore(
 ) -> Restored:
     """Put into ``output`` what the sessions of ``lineage`` left below ``prefix``, as ai-toolkit goes on with it.
 
-    A checkpoint of which something is not what was uploaded is put aside, all of it, and the one before it is taken.
-    Raises StorageError where Storage does not answer, OSError as the disk does, FerryError (CANCELLED) when ``stop`` is
-    set.
+    A checkpoint of which something is not what was uploaded, whenever it is asked for, is put aside, all of it, and the
+    one before it is taken. Raises StorageError where Storage does not answer, or gives another wrong answer each time,
+    OSError as the disk does, FerryError (CANCELLED) when ``stop`` is set.
     """
     return _Restoring(storage, bucket, prefix, output, stop).run(lineage, expected, halves)
 
@@ -81,17 +72,15 @@ class _DamagedError(Exception):
 
 class _Restoring:
     def __init__(self, storage: Storage, bucket: str, prefix: str, output: Path, stop: Event) -> None:
-        self._storage = storage
-        self._bucket = bucket
-        self._prefix = prefix
+        self._leavings = Leavings(storage, bucket, prefix, stop)
         self._output = output
         self._parts = output / _TEMPORARY
         self._stop = stop
-        self._downloads = Downloads(storage, bucket, stop=stop, arrived=self._arrived)
+        self._downloads = Downloads(storage, bucket, stop=stop, arrived=self._arrived, tries=1)
         self._damaged: list[str] = []
 
     def run(self, lineage: Sequence[str], expected: Expected, halves: frozenset[str]) -> Restored:
-        found = left(self._found(lineage), expected, halves, lineage)
+        found = left(self._leavings.of(lineage), expected, halves, lineage)
         shutil.rmtree(self._parts, ignore_errors=True)
         self._parts.mkdir(mode=0o700)
         try:
@@ -113,18 +102,6 @@ class _Restoring:
         mtime = written(self._output / file.path)
         return Saved(path=str(file.path), step=step, at=SystemClock().now(), mtime=mtime)
 
-    def _found(self, lineage: Sequence[str]) -> Iterator[Kept]:
-        for folder in ("checkpoints", "logs"):
-            below = keys.join(self._prefix, folder)
-            for record in self._ask(partial(self._listed, below)):
-                told = self._ask(partial(self._storage.info, self._bucket, record.key))
-                known = None if told is None else kept(told, lineage)
-                if known is not None:
-                    yield known
-
-    def _listed(self, below: str) -> list[ObjectRecord]:
-        return list(self._storage.walk(self._bucket, below))
-
     def _newest_whole(self, found: Left) -> Checkpoint | None:
         """Return the newest checkpoint that could be downloaded as it was uploaded; its parts lie ready."""
         for checkpoint in found.checkpoints:
@@ -134,7 +111,7 @@ class _Restoring:
             except _DamagedError as damage:
                 # What is left of it must not pass for whole at the next restoring, nor when this one is interrupted.
                 for file in checkpoint.without(damage.file):
-                    self._move_aside(file)
+                    self._leavings.move_aside(file)
                 self._put_aside(damage.file)
             else:
                 return checkpoint
@@ -154,18 +131,40 @@ class _Restoring:
         return restored
 
     def _fetch(self, file: Kept) -> None:
-        """Download an object beside its place and compare it with what was uploaded. Raises _DamagedError."""
+        """Download an object beside its place and compare it with what was uploaded.
+
+        Raises _DamagedError where the very object comes wrong each time in the same way, and where it is gone.
+        StorageError where it comes wrong in several ways or is replaced meanwhile: that tells nothing about it.
+        """
+        seen: list[str] = []
+        for seconds in (*PAUSES, 0.0):
+            wrong = self._download(file)
+            if wrong is None:
+                return
+            log.warning("object_came_wrong", key=file.record.key, reason=wrong)
+            seen.append(wrong)
+            pause(self._stop, seconds)
+            if not self._leavings.has(file):
+                raise _DamagedError(file)
+        if len(set(seen)) > 1:
+            raise self._leavings.odd(file, f"it comes wrong each time in another way, at last so: {seen[-1]}")
+        raise _DamagedError(file)
+
+    def _download(self, file: Kept) -> str | None:
+        """Return what was wrong, None where nothing was."""
         part = self._part(file)
         try:
             self._downloads.fetch(file.record, part)
         except StorageError as error:
-            if error.trouble not in _DAMAGED:
+            if error.trouble not in ODD:
                 raise
-            raise _DamagedError(file) from error
+            return error.sentence
         with part.open("rb") as content:
-            if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
-                raise _DamagedError(file)
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+            if digest != file.sha256:
+                return f"what arrives has the SHA-256 {digest}"
             os.fsync(content.fileno())
+        return None
 
     def _put(self, files: Iterable[Kept]) -> None:
         for file in files:
@@ -177,25 +176,10 @@ class _Restoring:
         """Move a damaged object out of the way: nothing lists it any more, and nothing is deleted."""
         log.warning("object_damaged", key=file.record.key)
         self._damaged.append(file.record.key)
-        self._move_aside(file)
-
-    def _move_aside(self, file: Kept) -> None:
-        inner = file.record.key.removeprefix(f"{self._prefix}/").partition("/")[2]
-        place = keys.join(self._prefix, DAMAGED, inner)
-        for target in (place, keys.disambiguate(place, file.record.version or file.sha256)):
-            try:
-                self._ask(partial(self._storage.move, self._bucket, file.record.key, target))
-            except StorageError as error:
-                if error.trouble not in {Trouble.EXISTS, Trouble.NOT_FOUND}:
-                    raise
-            else:
-                return
+        self._leavings.move_aside(file)
 
     def _part(self, file: Kept) -> Path:
         return self._parts / hashlib.sha256(file.record.key.encode()).hexdigest()
 
     def _arrived(self, _count: int) -> None:
         pause(self._stop, 0)
-
-    def _ask(self, question: Callable[[], T]) -> T:
-        return call(question, PATIENCE, clock=SystemClock(), wait=self._stop.wait)

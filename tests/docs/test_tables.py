@@ -114,7 +114,7 @@ WITHOUT_SESSION = {
     *("ready", "stopped", "another_handler_works_here", "another_uploader_works_here", "beat_not_written"),
     *("disk_nearly_full", "disk_has_room", "room_not_made", "runs_not_listed", "settings_read_again"),
     *("settings_not_read", "storage_down", "storage_back", "runpod_away", "job_refused", "object_damaged"),
-    "taken_job_not_read",
+    *("taken_job_not_read", "object_came_wrong", "object_gone"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -13,19 +14,59 @@ from handler.restore import Restored, restore
 from handler.saves import HALVES
 from shared import folders
 from shared.errors import ErrorCode, FerryError
+from shared.storage.client import SMALL_DOCUMENT
 from shared.storage.errors import StorageError, Trouble
+from tests.unit.handler.crew import FakeDownload
 from tests.unit.uploader.memory_storage import BUCKET, MemoryStorage, Thing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from shared.storage.client import Storage
+    from shared.storage.download import Download
+    from shared.storage.records import ObjectRecord
 
 PREFIX = "run/cats"
 
 
 class Bucket(MemoryStorage):
-    """A Storage in memory with what earlier sessions left."""
+    """A Storage in memory with what earlier sessions left.
+
+    ``odd`` holds what comes, by key, in place of the content the next times; ``blind`` how often a call (``info`` of a
+    key, ``walk`` of a folder) finds nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.odd: dict[str, list[bytes]] = {}
+        self.blind: dict[tuple[str, str], int] = {}
+
+    def digests(self, known: bool) -> None:
+        self._digests = known
+
+    def info(self, bucket: str, key: str) -> ObjectRecord | None:
+        return None if self._is_blind("info", key) else super().info(bucket, key)
+
+    def walk(self, bucket: str, prefix: str) -> Iterator[ObjectRecord]:
+        return iter(()) if self._is_blind("walk", prefix) else super().walk(bucket, prefix)
+
+    def read(self, bucket: str, key: str, limit: int = SMALL_DOCUMENT) -> bytes | None:
+        return self.odd[key].pop(0) if self.odd.get(key) else super().read(bucket, key, limit)
+
+    @contextmanager
+    def open(self, bucket: str, key: str, *, start: int = 0) -> Iterator[Download]:
+        if self.odd.get(key):
+            content = self.odd[key].pop(0)
+            yield cast("Download", FakeDownload(len(content), content))
+            return
+        with super().open(bucket, key, start=start) as download:
+            yield download
+
+    def _is_blind(self, call: str, key: str) -> bool:
+        left = self.blind.get((call, key), 0)
+        self.blind[call, key] = left - 1
+        return left > 0
 
     def keep(self, key: str, path: str, content: bytes, step: int | None = None, session: str = "s1") -> None:
         told = {"path": path, "session": session, "sha256": hashlib.sha256(content).hexdigest()}
@@ -67,9 +108,11 @@ class Stop(threading.Event):
         return self.is_set()
 
 
-def run(bucket: Bucket, output: Path, *, stop: bool = False, trigger: str | None = None) -> Restored:
+def run(
+    bucket: Bucket, output: Path, *, stop: bool = False, trigger: str | None = None, flag: Stop | None = None
+) -> Restored:
     output.mkdir(exist_ok=True)
-    flag = Stop()
+    flag = flag or Stop()
     if stop:
         flag.set()
     storage = cast("Storage", bucket)
@@ -170,10 +213,99 @@ def test_what_a_training_can_do_without_is_left_out_when_it_is_damaged(
     assert len(there(tmp_path / "output")) == 3
 
 
+NEWEST = f"{PREFIX}/checkpoints/cats_000000020.safetensors"
+OTHER_LENGTH = b"<html>a page of a proxy's</html>"
+
+
+@pytest.mark.guarantee(
+    "resumed-training", fault="the newest checkpoint in the bucket is answered with 404 once or twice"
+)
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("digests", [True, False])
+def test_a_checkpoint_that_is_not_found_for_a_moment_is_no_damaged_one(
+    bucket: Bucket, tmp_path: Path, times: int, *, digests: bool
+) -> None:
+    bucket.digests(digests)
+    bucket.fail("read", Trouble.NOT_FOUND, key=NEWEST)
+    bucket.fail("open", Trouble.NOT_FOUND, key=NEWEST, times=times)
+    restored = run(bucket, tmp_path / "output")
+    assert (restored.step, restored.damaged) == (20, ())
+    assert NEWEST in bucket.objects
+
+
+@pytest.mark.guarantee("resumed-training", fault="a proxy answers in place of the newest checkpoint in the bucket")
+@pytest.mark.parametrize("content", [OTHER_LENGTH, b"xx", b""])
+@pytest.mark.parametrize("digests", [True, False])
+def test_what_a_proxy_sends_for_a_moment_is_not_taken_for_the_checkpoint(
+    bucket: Bucket, tmp_path: Path, content: bytes, *, digests: bool
+) -> None:
+    bucket.digests(digests)
+    bucket.odd[NEWEST] = [content] * 2
+    restored = run(bucket, tmp_path / "output")
+    assert (restored.step, restored.damaged) == (20, ())
+    assert there(tmp_path / "output")["cats/cats_000000020.safetensors"] == b"20"
+    assert NEWEST in bucket.objects
+
+
+@pytest.mark.parametrize("digests", [True, False])
+def test_what_comes_wrong_in_another_way_each_time_condemns_nothing(
+    bucket: Bucket, tmp_path: Path, *, digests: bool
+) -> None:
+    bucket.digests(digests)
+    bucket.odd[NEWEST] = [b"x" * size for size in range(3, 12)]
+    with pytest.raises(StorageError, match=r"wrong each time in another way.*Send the job again") as refused:
+        run(bucket, tmp_path / "output")
+    assert refused.value.code is ErrorCode.STORAGE_UNREACHABLE
+    assert NEWEST in bucket.objects
+
+
+def test_a_checkpoint_that_is_replaced_meanwhile_is_left_alone(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.odd[NEWEST] = [OTHER_LENGTH] * 9
+
+    class Replaced(Stop):
+        def wait(self, timeout: float | None = None) -> bool:
+            bucket.damage("checkpoints/cats_000000020.safetensors")
+            return super().wait(timeout)
+
+    with pytest.raises(StorageError, match="replaced meanwhile"):
+        run(bucket, tmp_path / "output", flag=Replaced())
+    assert NEWEST in bucket.objects
+
+
+@pytest.mark.guarantee(
+    "resumed-training", fault="Storage lists no checkpoint, or knows none of a listed one, for a moment"
+)
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("call", ["info", "walk"])
+def test_what_storage_does_not_know_for_a_moment_is_asked_again(
+    bucket: Bucket, tmp_path: Path, call: str, times: int
+) -> None:
+    bucket.blind[call, NEWEST if call == "info" else f"{PREFIX}/checkpoints"] = times
+    restored = run(bucket, tmp_path / "output")
+    assert (restored.step, restored.damaged) == (20, ())
+
+
+def test_an_object_that_is_gone_when_it_is_looked_up_is_passed_over(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.blind["info", NEWEST] = 9
+    restored = run(bucket, tmp_path / "output")
+    assert (restored.step, restored.damaged) == (10, ())
+
+
 def test_a_file_that_vanishes_meanwhile_is_passed_over(bucket: Bucket, tmp_path: Path) -> None:
+    class Vanishing(Stop):
+        def wait(self, timeout: float | None = None) -> bool:
+            bucket.objects.pop(NEWEST, None)
+            return super().wait(timeout)
+
+    bucket.odd[NEWEST] = [OTHER_LENGTH] * 9
+    assert run(bucket, tmp_path / "output", flag=Vanishing()).step == 10
+
+
+def test_content_that_is_not_in_the_bucket_although_its_record_is(bucket: Bucket, tmp_path: Path) -> None:
     for call in ("read", "open"):
-        bucket.fail(call, Trouble.NOT_FOUND, key="000000020", times=9)
-    assert run(bucket, tmp_path / "output").step == 10
+        bucket.fail(call, Trouble.NOT_FOUND, key=NEWEST, times=9)
+    restored = run(bucket, tmp_path / "output")
+    assert (restored.step, restored.damaged) == (10, (NEWEST,))
 
 
 def test_nothing_whole_means_a_beginning_with_the_old_log(bucket: Bucket, tmp_path: Path) -> None:
