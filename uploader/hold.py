@@ -159,7 +159,7 @@ class Hold:
         next_try = self._world.clock.monotonic() + max(pause, wished)
         self.ledger.retry_later(row, attempts, next_try, result.reason)
         log.warning("upload_retried", session=self._run.session_id, path=row.path, reason=result.reason)
-        if result.server_down:
+        if result.server_down or (self._refusals.are_spreading(row.path) and not result.unread):
             self._line.suspect(result.reason, result.retry_after)
 
     def _give_up(self, row: Row, reason: str) -> None:

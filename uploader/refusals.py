@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from shared.clock import Clock
     from uploader.results import Later
 
-# While a key is rotated, some of a project's servers take the new one already and others do not yet.
+# While a key is rotated, some of a project's servers take the new one already and others do not yet; while a gateway
+# is set up anew, it knows no route, or has a page of its own, for some seconds.
 ROTATION_SECONDS = 60.0
 
 
@@ -37,8 +38,11 @@ class Refusals:
         before = None if result.moved else self._refused.get(path)
         refused = _Refused(1, now) if before is None else _Refused(before.times + 1, before.since)
         self._refused[path] = refused
-        long_enough = not result.server_down or now - refused.since >= ROTATION_SECONDS
-        return refused.times >= result.most_attempts and long_enough
+        return refused.times >= result.most_attempts and now - refused.since >= ROTATION_SECONDS
+
+    def are_spreading(self, path: str) -> bool:
+        """Return whether ``path`` is the second file that is refused, just now: it may be everybody's trouble."""
+        return len(self._refused) == 2 and path in self._refused and self._refused[path].times == 1
 
     def forget(self, path: str | None = None) -> None:
         """Begin anew with one file, or with all."""

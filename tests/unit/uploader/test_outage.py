@@ -200,6 +200,33 @@ def test_a_key_that_is_refused_costs_no_file(day: Day) -> None:
     assert day.upload.uploaded.files == 40
 
 
+@pytest.mark.guarantee("nothing-lost", fault="a gateway has an odd answer to everything for hours")
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_gateway_that_has_lost_its_way_costs_no_file(day: Day, count: int) -> None:
+    day.bridge.tick(5)
+    for number in range(count):
+        write(day.output / f"{number}.txt", "x")
+    day.storage.away(error=Trouble.BROKEN)
+    day.pass_by(HOURS)
+    assert (day.upload.storage, day.upload.failed.files) == (StorageState.DOWN, 0)
+    day.storage.faults.clear()
+    day.harbour.drained()
+    day.until("drain-1")
+    assert day.upload.uploaded.files == count
+
+
+def test_a_second_file_that_is_refused_has_storage_asked_at_once_and_one_alone_does_not(day: Day) -> None:
+    day.bridge.tick(5)
+    day.storage.fail("put", Trouble.BROKEN, key="/outputs/", times=10**9)
+    write(day.output / "a.txt", "x")
+    day.bridge.until(lambda: day.storage.count("put", "a.txt") == 3)
+    asked = day.storage.count("bucket")
+    write(day.output / "b.txt", "x")
+    day.bridge.until(lambda: day.storage.count("put", "b.txt") == 1)
+    day.bridge.tick(2)
+    assert (asked, day.storage.count("bucket")) == (0, 1)
+
+
 def test_an_outage_that_turns_into_a_refusal_is_told_as_one(day: Day, caplog: pytest.LogCaptureFixture) -> None:
     day.bridge.tick(5)
     day.storage.away()
@@ -240,11 +267,13 @@ def test_an_outage_wipes_out_what_was_refused_before_it(day: Day) -> None:
 
 
 @pytest.mark.guarantee("nothing-lost", fault="a key is rotated, and some servers take the new one later than others")
-def test_a_rotation_that_takes_a_while_gives_no_file_up(day: Day) -> None:
+@pytest.mark.guarantee("nothing-lost", fault="a gateway has an odd answer to every upload for some seconds")
+@pytest.mark.parametrize("odd", [Trouble.DENIED, Trouble.BROKEN, Trouble.NOT_FOUND])
+def test_a_refusal_of_everything_that_takes_a_while_gives_no_file_up(day: Day, odd: Trouble) -> None:
     day.bridge.tick(5)
     for number in range(20):
         write(day.output / f"{number}.txt", "x")
-    day.storage.fail("put", Trouble.DENIED, key="/outputs/", times=10**9)
+    day.storage.fail("put", odd, key="/outputs/", times=10**9)
     day.bridge.tick(45)
     assert day.storage.count("put", "/outputs/0.txt") >= 3
     assert day.upload.failed.files == 0
