@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from handler.eventually import eventually
 from handler.left_over import LeftOver
 from handler.reporter import Reporter
 from handler.trainer import live_trainers, root_of
@@ -41,8 +42,9 @@ async def finish_left_over(
     because the others can wait for the next handler. Afterwards no trainer lives that this worker would have to watch.
     """
     recovery = _Recovery(workshop, stop, lifeline)
+    folders = await eventually(lambda: list(sessions(workshop.settings.root)), clock=workshop.clock)
     trainers = live_trainers()
-    roots = [(folder, root_of(folder, trainers)) for folder in sessions(workshop.settings.root)]
+    roots = [(folder, root_of(folder, trainers)) for folder in folders]
     # The newest first: of two runs of one job it is the one that answers.
     runs = [recovery.see_to(*each) for each in reversed(roots) if each[1] is not None or stop.reason is None]
     return [answer for answer in await asyncio.gather(*runs) if answer is not None]

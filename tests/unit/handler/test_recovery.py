@@ -175,6 +175,20 @@ def test_a_run_that_is_over_is_answered_when_its_volume_comes_back(
     assert (failures, answer["error_code"], read(found).phase) == ([], "gpu_out_of_memory", Phase.CLOSED)
 
 
+@pytest.mark.guarantee("handler-death", fault="the volume does not answer for a moment when the next handler starts")
+def test_a_root_that_is_not_listed_at_once_is_looked_at_again(made: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handler.eventually.PAUSE_SECONDS", 0.001)
+    found, failures = left(made), [116, 5]
+
+    def stale(root: Path) -> list[SessionFolder]:
+        if failures:
+            raise OSError(failures.pop(), "The volume is away")
+        return [SessionFolder(root / found.session_id)]
+
+    monkeypatch.setattr(handler.recovery, "sessions", stale)
+    assert len(finish(made)) == 1
+
+
 def test_what_the_volume_refuses_for_good_is_not_waited_for(made: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler.recovery, "PATIENCE_SECONDS", 1e9)
     left(made)
