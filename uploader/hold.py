@@ -101,7 +101,7 @@ class Hold:
 
     def at_rest(self) -> bool:
         """Return whether the tree has been looked at and nothing waits, settles or is under way."""
-        busy = self.observer.waiting or self.flight.paths or self.ledger.waits()
+        busy = self.observer.waiting or self.observer.misses or self.flight.paths or self.ledger.waits()
         return self.observer.has_looked and not busy
 
     def manifest_stands(self) -> bool:

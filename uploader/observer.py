@@ -84,6 +84,8 @@ class Observer:
         self._skip = partial(ignored, exclude=settings.exclude, name=run.name)
         self._tree = Tree(run.output, self._skip, clock.monotonic)
         self._sight = Sight()
+        # What cannot be carried and has taken the name of what waits in the spool.
+        self._behind: set[str] = set()
         self._settling = Settling(run, settings, clock, opened, grips)
         self._growing = Growing(run.output, settings.log_seconds)
         self._familiar = Familiar()
@@ -104,12 +106,17 @@ class Observer:
     def waiting(self) -> int:
         """Return how many files have changed and are not complete yet."""
         hidden = self._sight.awaited(self._clock.monotonic())
-        return self._settling.waiting + self._growing.waiting + len(hidden)
+        return self._settling.waiting + self._growing.waiting + len(hidden) + len(self._behind)
 
     @property
     def has_looked(self) -> bool:
         """Return whether the tree has been looked at, all of it."""
         return self._next_full_pass is not None
+
+    @property
+    def misses(self) -> bool:
+        """Return whether anything has been given up as gone since the last look: one answer alone is not believed."""
+        return self._gone != self._ledger.gone
 
     @property
     def settling(self) -> frozenset[Held]:
@@ -131,12 +138,13 @@ class Observer:
 
     def _find(self, *, everything: bool) -> None:
         monotonic = self._clock.monotonic()
-        if self._gone != self._ledger.gone:
+        missed = self.misses
+        if missed:
             # What was given up as gone may be there again, as it was.
             self._gone = self._ledger.gone
             self._familiar.clear()
             self._visited.clear()
-        full = everything or self._next_full_pass is None or monotonic >= self._next_full_pass
+        full = everything or missed or self._next_full_pass is None or monotonic >= self._next_full_pass
         for folder, files in self._tree.changed(everything=full, familiar=self._familiar.knows):
             self._recall(folder)
             readable = True
@@ -155,7 +163,11 @@ class Observer:
 
     def _look_again(self) -> None:
         """Look at what is not complete yet; what is no file any more is named, unless a folder has taken its place."""
-        for seen in (*self._settling.look_again(), *self._growing.look_again(self._clock.monotonic())):
+        now = self._clock.monotonic()
+        behind = [seen for path in self._behind if (seen := look(self._run.output, path)) is not None]
+        self._behind.clear()
+        behind = [seen for seen in behind if not self._sight.hides(seen, seen.path, now)]
+        for seen in (*behind, *self._settling.look_again(), *self._growing.look_again(now)):
             if not seen.is_folder:
                 self._notice(seen, self._ledger.known(seen.path))
 
@@ -257,10 +269,19 @@ class Observer:
         return path in self._settling or look(self._run.output, path) is not None
 
     def _refuse(self, seen: Seen, reason: str) -> None:
+        if self._copy_waits(seen.path):
+            # There is one place for both in the ledger, and what can be sent goes first.
+            self._behind.add(seen.path)
+            return
         kind = nature(seen.path, self._run.name).kind
         key = self._key(seen.path, incomplete=False)
         self._ledger.refused(seen.path, kind, key, seen.version, reason, self._clock.now())
         self._changed = self._clock.monotonic()
+
+    def _copy_waits(self, path: str) -> bool:
+        """Return whether what was at ``path`` before lies in the spool and has yet to be sent."""
+        row = self._ledger.file(path)
+        return row is not None and row.source is not None and row.state in {State.READY, State.SENDING}
 
     def _key(self, path: str, *, incomplete: bool) -> str:
         key = key_of(path, self._run.name, self._run.prefix, incomplete=incomplete)

@@ -19,6 +19,7 @@ from tests.unit.uploader.pruning import (
     away,
     back,
     clones,
+    closed,
     delete,
     end,
     kept,
@@ -338,6 +339,29 @@ def hide(patch: pytest.MonkeyPatch, hidden: str) -> None:
 
     for module in (keeper, grips):
         patch.setattr(module, "look", look)
+
+
+@pytest.mark.guarantee("nothing-lost", fault="a link takes the name of a checkpoint whose only copy is in the spool")
+def test_a_copy_arrives_whatever_takes_the_name_of_its_original_and_that_is_named_then(harbour: Harbour) -> None:
+    berth = open_berth(harbour)
+    away(harbour)
+    save(berth, 4)
+    delete(berth, 4)
+    berth.until(lambda: spooled(berth) == {name(4)})
+    (berth.run.output / name(4)).symlink_to("elsewhere.safetensors")
+    berth.tick(20)
+    assert waits(berth, 4)
+    harbour.drained()
+    berth.tick()
+    back(harbour)
+    for _ in range(20):
+        berth.probe()
+        berth.carrier.tick(look=False)
+        harbour.clock.advance(1.0)
+    assert harbour.content(key(4)) == weights(4)
+    berth.until(lambda: closed(berth))
+    assert missing(harbour) == {name(4): "it is a symbolic link, which cannot be carried"}
+    assert list(berth.run.spool.iterdir()) == []
 
 
 # Room

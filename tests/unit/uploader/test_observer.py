@@ -10,7 +10,7 @@ import pytest
 from shared.contract.process import identify
 from shared.patience import PATIENCE_SECONDS
 from tests.unit.uploader.harbour import Berth, Harbour, hold_of, safetensors, swift_folder, write
-from uploader import scan
+from uploader import delivery, scan
 from uploader.delivery import Deliverer
 from uploader.results import Later
 from uploader.stage import Stage
@@ -68,6 +68,52 @@ class Stutter:
 
 
 # A disk that does not let one look
+
+
+@pytest.mark.guarantee("true-manifest", fault="a file is not found for a moment after the last look")
+def test_what_is_not_found_for_a_moment_after_the_last_look_is_looked_for_again(
+    harbour: Harbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = harbour.session()
+    berth = Berth(harbour, harbour.session_run())
+    berth.until(lambda: berth.carrier.stage is Stage.OPEN)
+    berth.executors["small"].held = True
+    sample = folder.output / "pictures/samples/a.png"
+    write(sample, b"picture", age=10)
+    harbour.drained()
+    berth.until(lambda: hold_of(berth).flight.paths != ())
+    berth.tick(5)
+    hold_of(berth).observer._next_full_pass = float("inf")
+    with monkeypatch.context() as patch:
+        patch.setattr(delivery, "_open", not_found)
+        berth.executors["small"].held = False
+        berth.executors["small"].release()
+    for _ in range(5):
+        berth.carrier.tick(look=False)
+    assert hold_of(berth).ledger.gone == 1
+    closed(berth)
+    assert harbour.content("samples/a.png") == b"picture"
+    assert (manifest_of(harbour).complete, manifest_of(harbour).missing) == (True, ())
+
+
+def not_found(*_: object) -> None:
+    raise FileNotFoundError(2, "No such file or directory")
+
+
+@pytest.mark.guarantee("true-manifest", fault="a file is deleted after the last look, before it could be uploaded")
+def test_what_stays_away_after_the_last_look_is_named(harbour: Harbour) -> None:
+    folder = harbour.session()
+    berth = Berth(harbour, harbour.session_run())
+    berth.until(lambda: berth.carrier.stage is Stage.OPEN)
+    berth.executors["small"].held = True
+    write(folder.output / "pictures/samples/a.png", b"picture", age=10)
+    harbour.drained()
+    berth.until(lambda: hold_of(berth).flight.paths != ())
+    (folder.output / "pictures/samples/a.png").unlink()
+    berth.executors["small"].held = False
+    berth.executors["small"].release()
+    closed(berth)
+    assert [entry.path for entry in manifest_of(harbour).missing] == ["pictures/samples/a.png"]
 
 
 @pytest.mark.guarantee("true-manifest", fault="a volume hides the last checkpoint and the log at the last look")
