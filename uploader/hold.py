@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _LONGEST_RETRY_SECONDS = 300.0
 _CHANGED_RETRY_SECONDS = 1.0
+# So many attempts of which none moves a byte, each of some calls, and an upload counts as stuck at the server.
+_MOST_STANDSTILLS = 6
 
 log = EventLog("uploader")
 
@@ -158,9 +160,16 @@ class Hold:
         wished = min(_LONGEST_RETRY_SECONDS, result.retry_after or 0.0)
         next_try = self._world.clock.monotonic() + max(pause, wished)
         self.ledger.retry_later(row, attempts, next_try, result.reason)
+        if self._is_stuck(row, result, attempts):
+            self.ledger.upload_url(row, None)
         log.warning("upload_retried", session=self._run.session_id, path=row.path, reason=result.reason)
         if result.server_down or (self._refusals.are_spreading(row.path) and not result.unread):
             self._line.suspect(result.reason, result.retry_after)
+
+    def _is_stuck(self, row: Row, result: Later, attempts: int) -> bool:
+        """Return whether Storage takes other files and never goes on with this one's upload: it is begun anew."""
+        standstill = row.upload_url is not None and not result.moved and not result.unread
+        return standstill and attempts % _MOST_STANDSTILLS == 0 and self._line.open and not self._line.on_trial
 
     def _give_up(self, row: Row, reason: str) -> None:
         self._refusals.forget(row.path)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from shared.storage.body import Body
+
 DAY, HOURS = 86_400.0, 10_800.0
 # The first minutes second by second; later pauses are far longer than such a step.
 MINUTES, STEP = 200, 30.0
@@ -293,6 +295,48 @@ def test_an_answer_that_asks_for_a_day_stops_nothing_for_a_day(day: Day) -> None
     day.harbour.drained()
     day.until("drain-1")
     assert day.upload.uploaded.files == 2
+
+
+@pytest.mark.guarantee("nothing-lost", fault="the server never goes on with one upload and takes everything else")
+@pytest.mark.parametrize("kind", [Trouble.LOCKED, Trouble.BUSY])
+def test_an_upload_that_never_goes_on_is_begun_anew(day: Day, kind: Trouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    day.bridge.tick(5)
+    stop_uploads(day, kind, monkeypatch, only_first=True)
+    write(day.output / "large.safetensors", LARGE)
+    day.harbour.drained()
+    day.until("drain-1")
+    assert day.harbour.content("checkpoints/large.safetensors") == LARGE
+    assert day.storage.count("create_upload") == 2
+
+
+def test_an_upload_is_not_begun_anew_while_storage_takes_nothing_at_all(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day.bridge.tick(5)
+    write(day.output / "large.safetensors", LARGE)
+    with monkeypatch.context() as patch:
+        stop_uploads(day, Trouble.BUSY, patch)
+        day.bridge.until(lambda: day.storage.count("create_upload") > 0)
+        day.storage.away("put", error=Trouble.BUSY)
+        day.pass_by(HOURS)
+    day.storage.faults.clear()
+    day.harbour.drained()
+    day.until("drain-1")
+    assert day.harbour.content("checkpoints/large.safetensors") == LARGE
+    assert day.storage.count("create_upload") == 1
+
+
+def stop_uploads(day: Day, kind: Trouble, patch: pytest.MonkeyPatch, *, only_first: bool = False) -> None:
+    """Have uploads, or only the first, not go on after their first chunk."""
+    appended, begun = day.storage.append, list[str]()
+
+    def append(url: str, offset: int, body: Body) -> int:
+        begun.append(url)
+        if offset and (url == begun[0] or not only_first):
+            raise trouble(kind)
+        return appended(url, offset, body)
+
+    patch.setattr(day.storage, "append", append)
 
 
 @pytest.mark.guarantee("told", fault="a file is refused for good while Storage takes everything else")
