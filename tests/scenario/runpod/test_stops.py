@@ -132,9 +132,10 @@ def test_a_sigterm_in_the_middle_of_a_save_leaves_nothing_half_to_go_on_with(
 @pytest.mark.guarantee("trained-once", fault="a worker that follows a job elsewhere is told to stop")
 def test_a_sigterm_while_following_leaves_the_training_alone(worker: Stack) -> None:
     worker.start_worker()
-    slow = job(steps=60, step_seconds=0.2, keep=20)
+    slow = job(steps=90, step_seconds=0.2, keep=20)
     worker.send(slow, "job-1")
-    until(lambda: worker.session_step() > 4, worker.log)
+    until(lambda: any(worker.root.glob("training_session_*")), worker.log)
+    # It takes its seconds to start; the job comes to it when the training has begun.
     temporary = worker.folder / "second-tmp"
     temporary.mkdir()
     second = {
@@ -143,6 +144,7 @@ def test_a_sigterm_while_following_leaves_the_training_alone(worker: Stack) -> N
         "TMPDIR": str(temporary),
     }
     follower = worker.start_worker(**second)
+    until(lambda: worker.session_step() > 4, worker.log)
     worker.send(slow, "job-1")
     until(lambda: "job_followed" in worker.log(), worker.log)
     assert end(follower, signal.SIGTERM) == 0
