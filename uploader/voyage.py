@@ -156,7 +156,9 @@ class Voyage:
         """
         if not self.hold.manifest_stands() or (self._is_over() and self.hold.at_rest()):
             return True
-        self._file(self.hold.office.withdraw_manifest)
+        # As long as nobody has looked, as after a restart, nothing speaks against it.
+        if self.hold.observer.has_looked:
+            self._file(self.hold.office.withdraw_manifest)
         return False
 
     def _inherit(self) -> None:

@@ -101,3 +101,19 @@ def test_a_closed_run_of_a_watched_folder_notices_that_it_lost_its_prefix_when_s
     assert manifest is not None
     assert (manifest.session_id, [entry.path for entry in manifest.files]) == (berth.run.session_id, names)
     assert all(harbour.content(f"outputs/{name}") == b"mine" for name in names)
+
+
+def test_a_closed_run_keeps_its_manifest_while_an_uploader_that_was_started_again_has_not_looked_yet(
+    harbour: Harbour,
+) -> None:
+    first = watched_by(harbour, "a")
+    write(first.run.output / "a.txt", "a")
+    first.until(lambda: first.carrier.stage is Stage.CLOSED)
+    first.die()
+    again = watched_by(harbour, "a")
+    for _ in range(10):
+        again.carrier.tick(look=False)
+    assert again.carrier.stage is Stage.OPEN
+    assert harbour.manifest() is not None
+    again.tick(3)
+    assert harbour.manifest() is not None
