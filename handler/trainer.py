@@ -84,7 +84,7 @@ def start(session: SessionFolder, settings: HandlerSettings, environ: Mapping[st
     _launchers.append(process)
     try:
         return identify(process.pid)
-    except BaseException:
+    except (OSError, psutil.Error):
         # Nobody would watch it. The launcher passes it on, and leaves when the trainer has.
         process.terminate()
         raise

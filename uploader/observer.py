@@ -6,6 +6,7 @@ of them once in a while, since a file that is rewritten in place leaves its fold
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ NEVER_SEEN = "the trainer saved it, and it was gone before it could be looked at
 FULL_PASS_SECONDS = 10.0
 # And of many files so rarely that it takes no more than some thousandths of the time: a file takes some 4 µs.
 FULL_PASS_FILES_PER_SECOND = 800
+_MOST_RETURNS = 5
 
 
 log = EventLog("uploader")
@@ -84,6 +86,8 @@ class Observer:
         self._skip = partial(ignored, exclude=settings.exclude, name=run.name)
         self._tree = Tree(run.output, self._skip, clock.monotonic)
         self._sight = Sight()
+        # How often a version has come back that was given up as gone.
+        self._returned: Counter[tuple[str, Version]] = Counter()
         # What cannot be carried and has taken the name of what waits in the spool.
         self._behind: set[str] = set()
         self._settling = Settling(run, settings, clock, opened, grips)
@@ -161,6 +165,15 @@ class Observer:
             self._next_full_pass = monotonic + max(FULL_PASS_SECONDS, many / FULL_PASS_FILES_PER_SECOND)
             self.looked_at = monotonic
 
+    def _is_given_up(self, seen: Seen) -> bool:
+        """Return whether a version that was given up as gone has come back too often to be believed once more.
+
+        What listings show and nobody can open would keep a run from its end for ever.
+        """
+        back = (seen.path, seen.version)
+        self._returned[back] += 1
+        return self._returned[back] > _MOST_RETURNS
+
     def _look_again(self) -> None:
         """Look at what is not complete yet; what is no file any more is named, unless a folder has taken its place."""
         now = self._clock.monotonic()
@@ -186,6 +199,8 @@ class Observer:
                 self._familiar.add(seen.path, seen.version)
                 return
             self._familiar.drop(seen.path, known.version)
+            if known.version == seen.version and seen.path not in self._settling and self._is_given_up(seen):
+                return
         if seen.strange:
             self._refuse(seen, f"it is {seen.strange}, which cannot be carried")
         elif nature(seen.path, self._run.name).growing:

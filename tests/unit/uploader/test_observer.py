@@ -12,7 +12,7 @@ from shared.patience import PATIENCE_SECONDS
 from tests.unit.uploader.harbour import Berth, Harbour, hold_of, safetensors, swift_folder, write
 from uploader import delivery, scan
 from uploader.delivery import Deliverer
-from uploader.results import Later
+from uploader.results import Later, Vanished
 from uploader.stage import Stage
 from uploader.states import State
 
@@ -342,3 +342,23 @@ def test_a_log_that_grows_for_days_leaves_no_marks_behind(harbour: Harbour) -> N
         with path.open("a") as file:
             file.write("line\n")
     assert len(hold_of(berth).observer._familiar) <= 1  # nothing else shows it before days have passed
+
+
+@pytest.mark.guarantee("every-wait-ends", fault="a volume lists a file that nobody can open")
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_file_that_listings_show_and_nobody_can_open_is_named_in_the_end(
+    harbour: Harbour, monkeypatch: pytest.MonkeyPatch, *, watched: bool
+) -> None:
+    folder = harbour.session(trainer=identify())
+    berth = Berth(harbour, harbour.watched_run() if watched else harbour.session_run())
+    berth.tick(3)
+    monkeypatch.setattr(Deliverer, "deliver", lambda *_: Vanished())
+    write(berth.run.output / "ghost.txt", "boo")
+    if not watched:
+        assert folder.output == berth.run.output
+        harbour.session(trainer=None)
+        harbour.drained()
+    closed(berth)
+    assert [missing.path for missing in manifest_of(harbour).missing] == ["ghost.txt"]
+    berth.tick(100)
+    assert berth.carrier.stage is Stage.CLOSED
