@@ -97,7 +97,7 @@ class JobRun:
             await self._claimed()
             await self._resume(config)
             self._training = Training(self._book, config, self._workshop, fresh=True)
-            root = self._training.begin()
+            root = await self._training.begin()
             return await self._training.to_the_end(root, self._stop)
         except EndedEarlyError as early:
             sentence = "The worker was told to stop before the training had begun: run the job again."

@@ -22,7 +22,6 @@ from handler.watch import watch
 from shared.contract.session import Phase
 from shared.errors import ErrorCode, FerryError
 from shared.log import EventLog
-from shared.patience import patiently
 from shared.secrecy import secrets_of
 
 if TYPE_CHECKING:
@@ -80,9 +79,10 @@ class Training:
         """Return what went wrong so far without ending anything: in the training, and with its uploads."""
         return (*told(self._follower.state.remarks), *self._uploader.finally_told)
 
-    def begin(self) -> ProcessIdentity:
+    async def begin(self) -> ProcessIdentity:
         """Start the trainer and return the root of its tree. Raises as ``start`` of handler.trainer does."""
-        patiently(partial(take_inventory, self._folder.output)).write(before_file(self._folder))
+        before = await eventually(partial(take_inventory, self._folder.output), clock=self._workshop.clock)
+        before.write(before_file(self._folder))
         root = start(self._folder, self._workshop.settings.handler, self._workshop.environ)
         self._book.enter(Phase.STARTING, trainer=root)
         log.info("trainer_started", session=self._book.session.session_id, pid=root.pid)
